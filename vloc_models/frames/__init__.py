@@ -1,0 +1,1 @@
+"""Where frames come from: bags, folders, live messages, the synthetic world; and back to bags."""

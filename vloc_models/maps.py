@@ -1,0 +1,364 @@
+"""The map folder: read, verify, write. It holds yaml, arrays and graphs; none of it can run code.
+
+    site/map.yaml                  what is where, with size and SHA-256 of every other file
+    site/submaps/00/head.onnx      the network, with probe.npz to verify an engine against
+    site/submaps/00/landmarks.npz  3-D points with descriptors
+    site/index.npz  site/prior.onnx  retrieval and pose prior, where there are any
+
+A map may come from a stranger: sizes are bounded before anything is allocated, no name leaves the
+folder, no pickle is read. A map is written beside the old one and renamed into its place, so that
+a crash at any moment leaves one whole map.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_models import atomic, config, npz
+from vloc_models.checks import check_se3
+from vloc_models.errors import MapError, VlocError
+from vloc_models.geometry.camera import Camera
+
+FORMAT = 1
+MAX_YAML_BYTES = 512 * 2**10
+MAX_FILE_BYTES = 512 * 2**20
+MAX_MAP_BYTES = 4 * 2**30
+MAX_FILES = 4096
+
+_YAML = 'map.yaml'
+_NAME = re.compile(r'(?=.{1,200}\Z)\w[\w.-]*(/\w[\w.-]*){0,4}', re.ASCII)  # no '..', '\', '/etc'
+_SHA256 = re.compile(r'[0-9a-f]{64}')
+_DAMAGED = 'copy the map again, or build it again with "vloc map"'
+_CHANGED = f'open the map again if it was just rebuilt; otherwise {_DAMAGED}'
+_ROOM = 'make room or name another disk; the old map, if any, is as it was'
+_FOREIGN = 'no vloc writes such a map: do not use it, build one with "vloc map"'
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file of the map must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The image encoder the heads were trained on."""
+
+    name: str
+    sha256: str  # of its ONNX graph
+    licence: str
+    file: str | None = None  # in the map; None = the one that ships with vloc
+
+
+@dataclass(frozen=True)
+class MapCamera:
+    """A camera the map was recorded with."""
+
+    name: str
+    camera: Camera
+    T_base_cam: tuple[tuple[float, ...], ...]  # the 4 rows
+
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.T_base_cam] != [4] * 4:
+            raise MapError(f'camera {self.name}: T_base_cam is not 4x4', _DAMAGED)
+        check_se3(np.array(self.T_base_cam), f'camera {self.name}: T_base_cam')
+
+
+@dataclass(frozen=True)
+class SubMap:
+    """One part of the place with a head of its own. Files are names in the map folder."""
+
+    name: str
+    centre_m: tuple[float, float, float]  # map frame; heads answer relative to it
+    floor: str = ''
+    network: str = ''  # the family of the head, e.g. ace
+    head: str | None = None  # onnx
+    probe: str | None = None  # npz, inputs of the head and torch's outputs
+    weights: str | None = None  # safetensors, to train on
+    landmarks: str | None = None  # npz
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logistic regression from what supports a pose to the probability that it is right."""
+
+    features: tuple[str, ...]
+    weights: tuple[float, ...]
+    bias: float
+    accept_probability: float  # at least this is ACCEPTED
+    queries: int  # held-out frames it was fitted to
+
+    def __post_init__(self) -> None:
+        numbers = [*self.weights, self.bias, self.accept_probability]
+        if len(self.weights) != len(self.features) or not np.isfinite(numbers).all():
+            raise MapError('calibration: not one finite weight a feature', _DAMAGED)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the map comes from."""
+
+    bags: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    vloc: str = ''  # version
+    commit: str = ''
+    date: str = ''  # ISO 8601
+    self_test: dict[str, float | None] = field(default_factory=dict)  # keys of metrics.Score
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """The contents of map.yaml."""
+
+    encoder: Encoder
+    cameras: tuple[MapCamera, ...]
+    submaps: tuple[SubMap, ...]
+    format: int = FORMAT
+    frame: str = 'map'
+    calibration: Calibration | None = None  # None: nothing is ever ACCEPTED on its word
+    index: str | None = None  # npz: retrieval descriptors and keyframe poses
+    prior: str | None = None  # onnx: coarse pose of one image
+    provenance: Provenance = field(default_factory=Provenance)
+    files: dict[str, FileEntry] = field(default_factory=dict)  # filled in by the writer
+
+    def named_files(self) -> set[str]:
+        """Every file that a field names."""
+        names = {self.index, self.prior, self.encoder.file}
+        for s in self.submaps:
+            names |= {s.head, s.probe, s.weights, s.landmarks}
+        return {name for name in names if name is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A map folder that was whole when it was opened; every read is verified once more."""
+
+    folder: Path
+    info: MapInfo
+
+    def read_bytes(self, name: str) -> bytes:
+        """The contents of one file.
+
+        Raises:
+            MapError: if the map has no such file, or it is not what map.yaml says.
+        """
+        entry = self.info.files.get(name)
+        if entry is None:
+            raise MapError(f'{self.folder}: has no file {name!r}', _DAMAGED)
+        with _opened(self.folder, name, entry.size_bytes) as file:
+            data = file.read(entry.size_bytes + 1)
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise MapError(f'{self.folder}/{name}: is not the file that was written', _CHANGED)
+        return data
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays of one npz, writable.
+
+        Raises:
+            MapError: as ``read_bytes`` and ``npz.unpack``.
+        """
+        return npz.unpack(self.read_bytes(name), f'{self.folder}/{name}')
+
+    def size_bytes(self) -> int:
+        """The size of the whole map on disk."""
+        files = sum(entry.size_bytes for entry in self.info.files.values())
+        return files + (self.folder / _YAML).stat().st_size
+
+
+def open_map(path: Path) -> Map:
+    """Open a map and verify all of it; put it back first if a writer died while replacing it.
+
+    Raises:
+        MapError: with the first fault, in the order version, names, existence, sizes, hashes.
+    """
+    with _os_errors(path, 'open the map'):
+        path = path.resolve()
+        atomic.recover(path)
+        with atomic.locked(path.parent, shared=True):  # no writer replaces it meanwhile
+            return _verified(path)
+
+
+def _verified(folder: Path) -> Map:
+    found = Map(folder, _read_info(folder))
+    for name, entry in found.info.files.items():
+        with _opened(folder, name, entry.size_bytes):
+            pass
+    for name in found.info.files:
+        found.read_bytes(name)
+    return found
+
+
+def _read_info(folder: Path) -> MapInfo:
+    """map.yaml, its version and its names verified."""
+    where = f'{folder}/{_YAML}'
+    with _opened(folder, _YAML, None) as file:
+        raw = file.read(MAX_YAML_BYTES + 1)
+    if len(raw) > MAX_YAML_BYTES:
+        raise MapError(f'{where}: larger than {MAX_YAML_BYTES} bytes', _FOREIGN)
+    try:
+        data = config.parse(raw, where)
+    except VlocError as e:
+        raise MapError(e.what, _DAMAGED) from e
+    version = data.get('format')
+    if type(version) is not int or version < 1:
+        raise MapError(f'{where}: says no format number', _DAMAGED)
+    if version > FORMAT:
+        raise MapError(f'{where}: written by a newer vloc (format {version})', 'update vloc')
+    try:
+        info = config.fill(MapInfo, data, where)
+        _check_files(info)
+    except VlocError as e:
+        what = e.what if e.what.startswith(where) else f'{where}: {e.what}'
+        raise MapError(what, e.fix if isinstance(e, MapError) else _DAMAGED) from e
+    return info
+
+
+def _check_files(info: MapInfo) -> None:
+    for name, entry in info.files.items():
+        if not _NAME.fullmatch(name) or name == _YAML:
+            raise MapError(f'file name {name!r} is not allowed', _FOREIGN)
+        if not _SHA256.fullmatch(entry.sha256):
+            raise MapError(f'{name}: sha256 is not 64 hexadecimal digits', _DAMAGED)
+        if not 0 <= entry.size_bytes <= MAX_FILE_BYTES:
+            raise MapError(f'{name}: size {entry.size_bytes} is not allowed', _FOREIGN)
+    total = sum(entry.size_bytes for entry in info.files.values())
+    if len(info.files) > MAX_FILES or total > MAX_MAP_BYTES:
+        raise MapError(f'{len(info.files)} files, {total} bytes: too much', _FOREIGN)
+    if missing := sorted(info.named_files() - set(info.files)):
+        raise MapError(f'{missing[0]!r} is named but not among the files', _DAMAGED)
+
+
+@contextmanager
+def _opened(folder: Path, name: str, size: int | None) -> Iterator[io.BufferedReader]:
+    """A regular file inside the folder, of that size unless None."""
+    where = f'{folder}/{name}'
+    with _os_errors(folder, f'read {name}'):
+        if not folder.is_dir():
+            raise MapError(f'{folder}: no such map folder', 'build it with "vloc map BAG -o MAP"')
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise MapError(f'{where}: is a link out of the map folder', _FOREIGN)
+        fd = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not stop us
+        with os.fdopen(fd, 'rb') as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise MapError(f'{where}: not a regular file', _FOREIGN)
+            if size is not None and status.st_size != size:
+                raise MapError(f'{where}: {status.st_size} bytes, not {size}', _DAMAGED)
+            yield file
+
+
+@contextmanager
+def _os_errors(folder: Path, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as e:  # RuntimeError: a loop of links
+        reason = getattr(e, 'strerror', None) or e
+        fix = _DAMAGED if isinstance(e, FileNotFoundError) else 'check the disk and its rights'
+        raise MapError(f'{folder}: cannot {doing}: {reason}', fix) from e
+
+
+class MapWriter:
+    """Writes a map beside ``path`` and puts it in place at the end, whatever was there before.
+
+        with MapWriter(Path('site')) as writer:
+            writer.add_bytes('submaps/00/head.onnx', graph)
+            writer.add_arrays('index.npz', desc=desc, T_map_cam=T_map_cam)
+            writer.finish(info)
+
+    Without ``finish`` nothing changes. A process that dies leaves at most a hidden folder beside
+    the map, which the next writer removes. Only a map or an empty folder is ever replaced.
+
+    Raises:
+        MapError: if the place cannot be written to, or holds anything that is no map.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with _os_errors(path, 'write a map'):
+            self._swap = atomic.FolderSwap(path.resolve(), _check_replaceable)
+        self._files: dict[str, FileEntry] = {}
+
+    def __enter__(self) -> 'MapWriter':
+        with _os_errors(self._swap.path, 'write a map'):
+            self._swap.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._swap.end()
+
+    def add_bytes(self, name: str, data: bytes) -> None:
+        """Write one file.
+
+        Raises:
+            MapError: if it does not fit the disk or the bounds of a map.
+        """
+        assert name not in self._files, f'{name} is written twice'
+        entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+        if not _NAME.fullmatch(name) or len(data) > MAX_FILE_BYTES:
+            raise MapError(f'{name}, {len(data)} bytes: cannot be in a map', 'split it')
+        self._write(name, data)
+        self._files[name] = entry
+
+    def add_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
+        """Write one npz; raises as ``add_bytes``."""
+        self.add_bytes(name, npz.pack(arrays))
+
+    def finish(self, info: MapInfo) -> Map:
+        """Write map.yaml, read everything back, and put the map in place.
+
+        Raises:
+            MapError: if the disk is full, or ``info`` names a file that was not added.
+        """
+        info = replace(info, files=dict(sorted(self._files.items())))
+        self._write(_YAML, config.to_yaml(info).encode())
+        _verified(self._swap.folder)
+        with _os_errors(self._swap.path, 'put the new map in place'):
+            self._swap.commit()
+        return Map(self._swap.path, info)
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            atomic.write_file(self._swap.folder / name, data)
+        except OSError as e:
+            raise MapError(
+                f'{self._swap.path}: {name}: {self._reason(e, len(data))}', _ROOM
+            ) from e
+
+    def _reason(self, e: OSError, size: int) -> str:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f'cannot be written: {e.strerror}'
+        free = shutil.disk_usage(self._swap.folder).free
+        text = f'{e.strerror}: {size} bytes to write, {free} free'
+        return f'{text}, {size - free} missing' if free < size else text
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but a map with only its own files, or an empty folder."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise MapError(f'{path}: is a file', 'name a folder for the map')
+    inside = {p.relative_to(path).as_posix() for p in path.rglob('*') if not p.is_dir()}
+    if not inside:
+        return
+    if _YAML not in inside:
+        raise MapError(f'{path}: holds files but no map.yaml', 'name a new or empty folder')
+    try:
+        strange = sorted(inside - {_YAML} - set(_read_info(path).files))
+    except MapError as e:
+        raise MapError(f'{path}: is not replaced: {e.what}', 'move it away first') from e
+    if strange:
+        raise MapError(f'{path}: {strange[0]!r} is no part of the map', 'move it away first')

@@ -1,0 +1,1 @@
+"""How right a result is: figures and plots from trajectories, knowing nothing of who made them."""
