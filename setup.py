@@ -5,8 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'vloc_ros'
-# These have no wheel for Arm: PoseLib is built from source there (docs/install_on_a_robot.md),
-# and without Embree trimesh casts its rays with a slower engine of its own.
+# These have no wheel for Arm: PoseLib is built from source there (docs/install_on_a_robot.md), and
+# Embree, which draws the synthetic worlds, is done without.
 NOT_ARM = '; platform_machine != "aarch64" and platform_machine != "arm64"'
 
 # Ranges, not pins: robots bring their own versions, numpy 1 and OpenCV 4 up to Jazzy among them.
@@ -25,6 +25,7 @@ REQUIRES = [
     'rich>=13,<16',
     'matplotlib>=3.5,<4',
     'pyyaml>=5.4,<7',
+    'dacite>=1.8,<2',
     'trimesh>=4,<6',
     'embreex>=2.17,<5' + NOT_ARM,
 ]

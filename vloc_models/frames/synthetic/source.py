@@ -91,7 +91,7 @@ class SyntheticSource:
             self.truth = Trajectory(z['stamps_ns'], z['T_map_base'])  # 50 Hz
             self._odometry = Trajectory(z['stamps_ns'], z['T_odom_base'])
             geometry = (z[k] for k in ('origin', 'a', 'b', 'normal', 'label'))
-            self._surfaces = SurfaceTable(*geometry, materials=())
+            self.surfaces = SurfaceTable(*geometry, materials=())
         step = max(1, round(50 / self.spec.drive.rate_hz))
         self._moments = range(0, len(self.truth), step)
 
@@ -168,8 +168,8 @@ class SyntheticSource:
             image = _load(picture, cv2.IMREAD_COLOR_RGB).astype(np.uint8, copy=False)
             ids = _load(ids_file, cv2.IMREAD_UNCHANGED).astype(np.int32) - 1
             T_map_cam = T_map_base @ mount.T_base_cam
-            depth = depth_of(self._surfaces, ids, camera_rays(mount.camera), T_map_cam)
-            labels = labels_of(self._surfaces, ids)
+            depth = depth_of(self.surfaces, ids, camera_rays(mount.camera), T_map_cam)
+            labels = labels_of(self.surfaces, ids)
             views.append(View(image, mount.camera, mount.T_base_cam, depth, labels))
         stamp = int(self.truth.stamps_ns[moment])
         return Frame(stamp, tuple(views), self._odometry.T_map_body[moment], T_map_base)
@@ -180,7 +180,7 @@ class SyntheticSource:
         renderer = _renderer(self.spec.world, self.spec.look)
         light, ids = renderer.picture(mount.camera, T_map_cam)
         rays = camera_rays(mount.camera)
-        points_cam = rays * depth_of(self._surfaces, ids, rays, T_map_cam)[..., None]
+        points_cam = rays * depth_of(self.surfaces, ids, rays, T_map_cam)[..., None]
         twist = self._twist(moment, mount.T_base_cam)
         light = motion_blur(light, points_cam, mount.camera, twist, sensor.exposure_s)
         seeds = [13, self.spec.drive.seed, moment, number, self.spec.drive.kind == 'mapping']

@@ -1,0 +1,94 @@
+"""``vloc info``: what a recording holds, what is missing, and what to do about it."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vloc_models.frames.cameras import CameraMount
+from vloc_models.frames.options import BagOptions
+from vloc_models.frames.survey import BagSurvey, Problem, survey
+
+
+_DEFAULT = BagOptions()
+
+
+def info(
+    recording: tyro.conf.Positional[Path],
+    options: Annotated[BagOptions, tyro.conf.arg(name='')] = _DEFAULT,
+) -> None:
+    """Look a recording over: topics, rates, gaps, cameras, poses, and what to mend.
+
+    Args:
+        recording: a rosbag2 folder, a .mcap, .db3 or .bag file, or a 7-Scenes or ACE folder.
+        options: which topics and poses to use.
+    """
+    logging.getLogger('vloc_models.frames').setLevel(logging.WARNING)  # the survey says it all
+    show(survey(recording, options), Console(soft_wrap=True))
+
+
+def show(found: BagSurvey, console: Console) -> None:
+    """Print a survey."""
+    console.print(
+        f'[bold]{found.path}[/]  {found.storage}, {_size(found.size_bytes)}, '
+        f'{found.duration_s:.1f} s, {found.frames} frames',
+        highlight=False,
+    )
+    if found.topics:
+        console.print(_topics(found))
+    for camera in found.cameras:
+        console.print(_camera(camera), highlight=False)
+    console.print(f'poses     {found.poses_source}, {found.length_m:.1f} m long', highlight=False)
+    for source in found.pose_sources:
+        drifts = ', drifts' if source.drifts else ''
+        console.print(
+            f'          found: {source.words}: {source.share:.0%} of the frames{drifts}',
+            highlight=False,
+        )
+    console.print(f'odometry  {found.odom_source}', highlight=False)
+    for problem in found.problems:
+        console.print(_problem(problem))
+    if not any(p.fatal for p in found.problems):
+        console.print('[green]ready:[/] a map can be made from it')
+
+
+def _topics(found: BagSurvey) -> Table:
+    table = Table('topic', 'type', box=None, pad_edge=False, header_style='bold')
+    for column in ('count', 'Hz', 'longest gap'):
+        table.add_column(column, justify='right')
+    for t in found.topics:
+        gap = f'{t.longest_gap_s:.2f} s' if t.count > 1 else ''
+        rate = f'{t.rate_hz:.1f}' if t.count > 1 else ''
+        table.add_row(Text(t.name), Text(t.msgtype.replace('/msg/', '/')), str(t.count), rate, gap)
+    return table
+
+
+def _camera(mount: CameraMount) -> Text:
+    """Intrinsics, and the place on the robot in words a person can check with a ruler."""
+    c, T = mount.camera, mount.T_base_cam
+    x, y, z = T[:3, 3]
+    ahead = T[:3, 2]
+    yaw = np.degrees(np.arctan2(ahead[1], ahead[0]))
+    up = np.degrees(np.arcsin(np.clip(ahead[2], -1, 1)))
+    depth = f', depth {mount.depth}' if mount.depth else ', no depth'
+    return Text(
+        f'camera    {mount.name}: {c.width}x{c.height} {c.model}, fx {c.fx:.1f} fy {c.fy:.1f} '
+        f'cx {c.cx:.1f} cy {c.cy:.1f}{depth}\n'
+        f'          on the robot at x {x:.3f} y {y:.3f} z {z:.3f} m, '
+        f'looking {yaw:.0f} deg to the left, {up:.0f} deg up'
+    )
+
+
+def _problem(problem: Problem) -> Text:
+    colour = 'bold red' if problem.fatal else 'yellow'
+    fix = f'; {problem.fix}' if problem.fix else ''
+    return Text.assemble(('missing: ' if problem.fatal else 'note: ', colour), problem.what + fix)
+
+
+def _size(size_bytes: int) -> str:
+    return f'{size_bytes / 1e6:.1f} MB'
