@@ -14,7 +14,6 @@ from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.survey import BagSurvey, Problem, survey
 
-
 _DEFAULT = BagOptions()
 
 
@@ -58,13 +57,15 @@ def show(found: BagSurvey, console: Console) -> None:
 
 
 def _topics(found: BagSurvey) -> Table:
-    table = Table('topic', 'type', box=None, pad_edge=False, header_style='bold')
+    table = Table(box=None, pad_edge=False, header_style='bold')
+    table.add_column('topic', overflow='fold')
+    table.add_column('type', overflow='fold')
     for column in ('count', 'Hz', 'longest gap'):
         table.add_column(column, justify='right')
     for t in found.topics:
         gap = f'{t.longest_gap_s:.2f} s' if t.count > 1 else ''
         rate = f'{t.rate_hz:.1f}' if t.count > 1 else ''
-        table.add_row(Text(t.name), Text(t.msgtype.replace('/msg/', '/')), str(t.count), rate, gap)
+        table.add_row(Text(t.name), Text(t.msgtype.split('/')[-1]), str(t.count), rate, gap)
     return table
 
 

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.progress import track
 
 from vloc_models.errors import VlocError
+from vloc_models.frames.cameras import read_calibration
 from vloc_models.frames.synthetic import SyntheticSource, SyntheticSpec
 from vloc_models.frames.synthetic.preview import write_preview
+from vloc_models.frames.synthetic.rigs import RIGS, Mount, RigName
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.records import Frame, View
-
 
 _DEFAULT = SyntheticSpec()
 
@@ -21,6 +22,7 @@ _DEFAULT = SyntheticSpec()
 def synth(
     bag: tyro.conf.Positional[Path],
     spec: Annotated[SyntheticSpec, tyro.conf.arg(name='')] = _DEFAULT,
+    camera: Path | None = None,
     depth: Literal['auto', 'yes', 'no'] = 'auto',
     labels: bool = False,
     preview: bool = True,
@@ -37,6 +39,7 @@ def synth(
     Args:
         bag: the rosbag2 folder to write.
         spec: the world, the drive, the light and the cameras.
+        camera: a calibration file (yaml of camera_calibration) for the rig's cameras.
         depth: write depth images; auto: in mapping drives.
         labels: write images of the 15 semantic classes.
         preview: write BAG.preview.jpg beside the bag: pictures and the way driven.
@@ -49,7 +52,7 @@ def synth(
     console = Console(stderr=True)
     if bag.exists() and not overwrite:
         raise VlocError(f'{bag} exists already', 'choose another name, or add --overwrite')
-    source = SyntheticSource(spec, cache)
+    source = SyntheticSource(spec, cache, _mounts(spec.rig, camera))
     seconds = (source.span_ns[1] - source.span_ns[0]) / 1e9
     console.print(
         f'{spec.drive.kind} drive of {source.truth.length_m():.0f} m in {seconds:.0f} s: '
@@ -65,6 +68,14 @@ def synth(
         if not write_preview(str(picture), source):
             raise VlocError(f'{picture}: cannot be written', 'free some disk, or --no-preview')
         console.print(f'picture: {picture}')
+
+
+def _mounts(rig: RigName, calibration: Path | None) -> tuple[Mount, ...]:
+    """The rig, all its cameras replaced by the calibrated one."""
+    if calibration is None:
+        return RIGS[rig]
+    camera = read_calibration(calibration)
+    return tuple(Mount(camera, m.T_base_cam) for m in RIGS[rig])
 
 
 def _only(frame: Frame, depth: bool, labels: bool) -> Frame:

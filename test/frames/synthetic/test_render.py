@@ -93,11 +93,11 @@ def test_looks_differ_in_light_but_not_in_geometry(world: World) -> None:
     T_map_cam = base_at(world, 2) @ mount.T_base_cam
     pictures = [Renderer(world, look).picture(mount.camera, T_map_cam) for look in LOOK_NAMES]
     assert len(pictures) == 4
-    for light, ids in pictures:
+    for light, ids, _ in pictures:
         assert np.isfinite(light).all()
         assert (light >= 0).all()
         np.testing.assert_array_equal(ids, pictures[0][1])
-    chroma = [(light / light.mean((0, 1))).ravel() for light, _ in pictures]
+    chroma = [(light / light.mean((0, 1))).ravel() for light, _, _ in pictures]
     for i in range(4):
         for j in range(i):
             assert np.abs(chroma[i] - chroma[j]).mean() > 0.03
@@ -108,10 +108,10 @@ def test_a_surface_in_the_sun_is_brighter_than_beside_it(world: World, renderer:
 
     def brightest_to_median(look_renderer: Renderer) -> float:
         s = world.surfaces
-        floor = [i for i in np.flatnonzero(s.label == Label.FLOOR)]
+        floor = np.flatnonzero(s.label == Label.FLOOR).tolist()
         n = 64
         grid = (np.arange(n, dtype=np.float32) + 0.5) / n
-        tt, ss = np.meshgrid(grid, grid, indexing='ij')
+        tt, ss = (x.astype(np.float32) for x in np.meshgrid(grid, grid, indexing='ij'))
         values = [
             look_renderer._grid.sample(look_renderer._light, np.full((n, n), i), ss, tt).mean(-1)
             for i in floor

@@ -7,7 +7,9 @@ from vloc_models.errors import VlocError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.source import FrameSource
 from vloc_models.frames.synthetic import SyntheticSource
+from vloc_models.frames.synthetic.rigs import mounted
 from vloc_models.frames.write_bag import write_bag
+from vloc_models.geometry.camera import Camera
 
 
 def test_frames_are_whole_and_in_order(source: SyntheticSource) -> None:
@@ -80,3 +82,12 @@ def test_a_bag_of_it_reads_back(source: SyntheticSource, tmp_path: Path) -> None
     assert np.nanmax(np.abs(seen - true)) <= 0.00051  # the topic holds whole millimetres
     gap = np.abs(frame.views[0].image.astype(int) - original.views[0].image)
     assert gap.mean() < 3
+
+
+def test_any_camera_can_be_given(source: SyntheticSource, tmp_path: Path) -> None:
+    camera = Camera(200, 150, 160.0, 150.0, 103.0, 70.0, 'plumb_bob', (-0.2, 0.05, 0, 0, 0))
+    mounts = (mounted(camera, 0, 0, 1.5, yaw_deg=90), mounted(camera, 0, 0, 1.5, yaw_deg=-90))
+    frame = SyntheticSource(source.spec, tmp_path, mounts).frame(0)
+    assert [v.image.shape for v in frame.views] == [(150, 200, 3)] * 2
+    assert frame.views[1].camera == camera
+    assert not np.array_equal(frame.views[0].image, frame.views[1].image)

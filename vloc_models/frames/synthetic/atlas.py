@@ -74,9 +74,10 @@ class TextureAtlas:
         level: NDArray[np.float32],  # [H, W] log2 of texels a pixel
     ) -> NDArray[np.float32]:
         """Trilinear lookup: linear albedo [H, W, 3]."""
-        level = np.clip(level, 0, self.levels[texture])
-        fine = level.astype(np.int32)
-        coarse = np.minimum(fine + 1, self.levels[texture].astype(np.int32))
+        last = np.take(self.levels, texture)
+        level = np.clip(level, 0, last)
+        fine = level.astype(np.intp)
+        coarse = np.minimum(fine + 1, last.astype(np.intp))
         a, b = self._bilinear(texture, u, v, fine), self._bilinear(texture, u, v, coarse)
         b -= a
         b *= (level - fine.astype(np.float32))[..., None]
@@ -87,13 +88,13 @@ class TextureAtlas:
         texture: NDArray[np.integer],
         u: NDArray[np.float32],
         v: NDArray[np.float32],
-        level: NDArray[np.int32],
+        level: NDArray[np.integer],
     ) -> NDArray[np.float32]:
         at = texture * self.left.shape[1] + level
-        w, h = self.width.ravel()[at], self.height.ravel()[at]
-        tiled = self.tiled[texture]
-        x = np.where(tiled, u - np.floor(u), np.clip(u, 0, 1)) * w + self.left.ravel()[at]
-        y = np.where(tiled, v - np.floor(v), np.clip(v, 0, 1)) * h + self.top.ravel()[at]
+        w, h = np.take(self.width, at), np.take(self.height, at)
+        tiled = np.take(self.tiled, texture)
+        x = np.where(tiled, u - np.floor(u), np.clip(u, 0, 1)) * w + np.take(self.left, at)
+        y = np.where(tiled, v - np.floor(v), np.clip(v, 0, 1)) * h + np.take(self.top, at)
         return to_linear(cv2.remap(self.image, x - 0.5, y - 0.5, cv2.INTER_LINEAR))
 
 
@@ -157,7 +158,7 @@ class LightGrid:
         t: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Bilinear lookup [H, W, 3]."""
-        nx, ny = self.nx[owner], self.ny[owner]
-        x = np.clip(s * nx - 0.5, 0, nx - 1) + self.left[owner]
-        y = np.clip(t * ny - 0.5, 0, ny - 1) + self.top[owner]
+        nx, ny = np.take(self.nx, owner), np.take(self.ny, owner)
+        x = np.clip(s * nx - 0.5, 0, nx - 1) + np.take(self.left, owner)
+        y = np.clip(t * ny - 0.5, 0, ny - 1) + np.take(self.top, owner)
         return cv2.remap(light, x, y, cv2.INTER_LINEAR).astype(np.float32, copy=False)

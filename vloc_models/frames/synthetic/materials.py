@@ -67,13 +67,9 @@ class Painter:
         return self._add(decals.leaf(self.rng, (32, 64)), 'leaf', None)
 
     def outside(self, width_m: float, height_m: float) -> Material:
-        """The view through a window; frosted glass in a low-texture world."""
+        """The view through a window."""
         size = self._texels(width_m, height_m)
-        frosted = self.richness == 'low'
-        image = (
-            decals.blank(self.rng, size, 230) if frosted else decals.view_outside(self.rng, size)
-        )
-        return self._add(image, 'outside', None, 'window')
+        return self._add(decals.view_outside(self.rng, size), 'outside', None, 'window')
 
     def shining(self) -> Material:
         """A lamp's shade."""

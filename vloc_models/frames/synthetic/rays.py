@@ -12,7 +12,7 @@ from vloc_models.frames.synthetic.surfaces import SurfaceTable
 from vloc_models.geometry.camera import Camera
 
 Array = NDArray[np.float64]
-Ids = NDArray[np.int32]
+Ids = NDArray[np.integer]
 Floats = NDArray[np.float32]
 Points = NDArray[np.floating]
 
@@ -64,7 +64,8 @@ def depth_of(surfaces: SurfaceTable, ids: Ids, rays: Floats, T_map_cam: Array) -
     z = 1 / ((n / d) . ray).
     """
     with np.errstate(divide='ignore', invalid='ignore'):
-        z = 1 / np.einsum('hwk,hwk->hw', _planes(surfaces, T_map_cam)[ids], rays)
+        planes = np.take(_planes(surfaces, T_map_cam), ids, axis=0, mode='clip')
+        z = 1 / np.einsum('hwk,hwk->hw', planes, rays)
     z[ids < 0] = np.nan
     return z
 
@@ -77,8 +78,10 @@ def surface_coordinates(
     for edge in (surfaces.a, surfaces.b):
         unit = edge / (edge**2).sum(1, keepdims=True)
         shift = np.einsum('mk,mk->m', unit, T_map_cam[:3, 3] - surfaces.origin)
-        table = np.c_[unit @ T_map_cam[:3, :3], shift].astype(np.float32)[ids]
-        out.append(np.einsum('hwk,hwk->hw', table[..., :3], points_cam) + table[..., 3])
+        axis = np.take((unit @ T_map_cam[:3, :3]).astype(np.float32), ids, axis=0, mode='clip')
+        along = np.einsum('hwk,hwk->hw', axis, points_cam)
+        along += np.take(shift.astype(np.float32), ids, mode='clip')
+        out.append(along)
     return out[0], out[1]
 
 
@@ -86,7 +89,8 @@ def slant_of(surfaces: SurfaceTable, ids: Ids, points_cam: Floats, T_map_cam: Ar
     """The cosine [H, W] between the viewing ray and the surface's normal, absolute."""
     offset = np.einsum('mk,mk->m', surfaces.normal, surfaces.origin - T_map_cam[:3, 3])
     distance = np.sqrt(np.einsum('hwk,hwk->hw', points_cam, points_cam))
-    return np.abs(offset).astype(np.float32)[ids] / np.maximum(distance, 1e-6)
+    near = np.take(np.abs(offset).astype(np.float32), ids, mode='clip')
+    return near / np.maximum(distance, 1e-6)
 
 
 def _planes(surfaces: SurfaceTable, T_map_cam: Array) -> Floats:

@@ -42,9 +42,9 @@ class Renderer:
         # texture coordinate = scale * (s or t) + shift; tiles continue across neighbours
         unit = np.stack([surfaces.a, surfaces.b], 1) / lengths[..., None]
         along = np.einsum('mck,mk->mc', unit, surfaces.origin)
-        self._scale = np.where(tiled[:, None], lengths / safe[:, None], 1).astype(np.float32)
-        self._shift = np.where(tiled[:, None], (along / safe[:, None]) % 1, 0).astype(np.float32)
-        self._texture = texture.astype(np.int32)
+        self._scale = np.where(tiled, lengths.T / safe, 1).astype(np.float32)  # [2, M]
+        self._shift = np.where(tiled, (along.T / safe) % 1, 0).astype(np.float32)
+        self._texture = texture
         texels = np.sqrt(self._atlas.width[texture, 0] * self._atlas.height[texture, 0])
         size = np.where(tiled, safe, np.sqrt(lengths.prod(1)))
         self._density = (texels / size).astype(np.float32)  # [M] texels a metre
@@ -59,14 +59,15 @@ class Renderer:
         ids = self._caster.first_hit(origins, directions)
         return np.where(valid, ids, -1).astype(np.int32).reshape(rays.shape[:2])
 
-    def picture(self, camera: Camera, T_map_cam: Array) -> tuple[Floats, Ids]:
-        """Linear light [H, W, 3] and the rectangle [H, W] behind each pixel's centre.
+    def picture(self, camera: Camera, T_map_cam: Array) -> tuple[Floats, Ids, Floats]:
+        """Linear light [H, W, 3]; the rectangle and the depth [H, W] behind each pixel's centre.
 
         Pixels on the edge of a rectangle are the mean of four rays, so that edges are smooth.
         """
         rays = camera_rays(camera)
         ids = self.trace(rays, T_map_cam)
-        light = self.shade(ids, rays, T_map_cam, camera.fx)
+        depth = depth_of(self.world.surfaces, ids, rays, T_map_cam)
+        light = self.shade(ids, rays * depth[..., None], T_map_cam, camera.fx)
         edge = np.zeros(ids.shape, bool)
         across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
         edge[:, 1:], edge[1:] = across, edge[1:] | down
@@ -79,29 +80,31 @@ class Renderer:
             finer = 0.5 * (rays[v, u] + np.stack(corners))  # [4, N, 3] a quarter pixel off
             finer = finer.astype(np.float32)
             fine_ids = self.trace(finer, T_map_cam)
+            finer *= depth_of(self.world.surfaces, fine_ids, finer, T_map_cam)[..., None]
             light[v, u] = self.shade(fine_ids, finer, T_map_cam, camera.fx).mean(0)
-        return light, ids
+        return light, ids, depth
 
     def shade(
         self,
         ids: Ids,  # [H, W] from ``trace``
-        rays: Floats,  # [H, W, 3]
+        points_cam: Floats,  # [H, W, 3] what is hit, NaN for nothing
         T_map_cam: Array,
         focal_px: float,
     ) -> Floats:
         """Linear light [H, W, 3] that leaves each hit towards the camera."""
         surfaces = self.world.surfaces
-        depth = depth_of(surfaces, ids, rays, T_map_cam)
-        points = np.nan_to_num(rays * depth[..., None], nan=1.0)
-        s, t = surface_coordinates(surfaces, ids, points, T_map_cam)
-        u = self._scale[ids, 0] * s + self._shift[ids, 0]
-        v = 1 - self._scale[ids, 1] * t - self._shift[ids, 1]
-        slant = np.sqrt(np.maximum(slant_of(surfaces, ids, points, T_map_cam), 0.02))
-        texels = self._density[ids] * points[..., 2] / (np.float32(focal_px) * slant)
+        nothing = ids < 0
+        at = np.where(nothing, 0, ids).astype(np.intp)
+        points = np.where(nothing[..., None], np.float32(1), points_cam)
+        s, t = surface_coordinates(surfaces, at, points, T_map_cam)
+        u = np.take(self._scale[0], at) * s + np.take(self._shift[0], at)
+        v = 1 - np.take(self._scale[1], at) * t - np.take(self._shift[1], at)
+        slant = np.sqrt(np.maximum(slant_of(surfaces, at, points, T_map_cam), 0.02))
+        texels = np.take(self._density, at) * points[..., 2] / (np.float32(focal_px) * slant)
         level = np.log2(np.maximum(texels, 1e-3))
-        albedo = self._atlas.sample(self._texture[ids], u, v, level)
-        albedo *= self._grid.sample(self._light, ids, s, t)
-        albedo[ids < 0] = 0
+        albedo = self._atlas.sample(np.take(self._texture, at), u, v, level)
+        albedo *= self._grid.sample(self._light, at, s, t)
+        albedo[nothing] = 0
         return albedo
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_models.frames.synthetic.furniture import CLUTTER, FURNITURE, Maker, Piece
+from vloc_models.frames.synthetic.furniture import CLUTTER, FURNITURE, Maker
 from vloc_models.frames.synthetic.grid import CELL_M, clearance_m, parts
 from vloc_models.frames.synthetic.labels import Label
 from vloc_models.frames.synthetic.materials import Painter
+from vloc_models.frames.synthetic.pieces import Piece
 from vloc_models.frames.synthetic.shell import RoomPlan, build_shell, side_frames, upright
 from vloc_models.frames.synthetic.surfaces import Rect, box, placed, standing
 
@@ -56,7 +57,7 @@ def _wanted(plan: RoomPlan, p: Painter) -> list[Maker]:
     if plan.theme == 'corridor':
         count = int(plan.width / 3)
     if p.richness == 'low':
-        count = (count + 3) // 4
+        count = 0 if plan.theme == 'corridor' else 2
     return [makers[i % len(makers)] for i in range(count)]
 
 
@@ -168,7 +169,7 @@ def _hang_pictures(room: Room, p: Painter, amount: float) -> None:
             for o in plan.openings
             if o.side == side
         ]
-        for _ in range(p.rng.poisson(amount * length * 0.9)):
+        for _ in range(p.rng.poisson(amount * length * 0.7)):
             w, h = p.rng.uniform([0.25, 0.25], [1.1, 0.8])
             x, z = p.rng.uniform(0.1, max(0.11, length - w - 0.1)), p.rng.uniform(1.15, 1.75)
             tall = [(a, b) for s, a, b, top in room.hung if s == side and top > z - h / 2]

@@ -18,7 +18,7 @@ Light = NDArray[np.float32]
 class SensorSpec:
     """A camera's imperfections; the defaults are a cheap webcam's."""
 
-    exposure_s: float = 0.012  # motion blur lasts this long
+    exposure_s: float = 0.016  # motion blur lasts this long
     auto_exposure: float = 0.75  # 0: fixed gain, 1: every image is equally bright
     target: float = 0.16  # mean linear brightness aimed at
     drift: float = 0.12  # slow random change of the gain, relative
@@ -42,7 +42,7 @@ def motion_blur(
     part = slice(None, None, _FLOW_STRIDE)
     moved = se3.apply(se3.exp(-twist * exposure_s), points_cam[part, part].astype(np.float64))
     flow = np.nan_to_num(camera.project(moved) - camera.pixel_grid()[part, part])
-    taps = int(np.clip(np.ceil(np.percentile(np.abs(flow), 99)), 1, 9))
+    taps = int(np.clip(np.ceil(np.percentile(np.abs(flow), 99)), 1, 7))
     if taps == 1:
         return light
     flow = cv2.resize(flow.astype(np.float32), (camera.width, camera.height))
@@ -75,8 +75,23 @@ def expose(
     signal = light * (gain * _vignette(light.shape[0], light.shape[1], spec.vignette))
     read = spec.read_noise * min(float(gain), 4.0)
     sigma = np.sqrt(np.float32(spec.shot_noise**2) * signal + np.float32(read**2))
-    signal += sigma * rng.standard_normal(signal.shape, np.float32)
+    signal += sigma * _noise(rng, light.shape[0], light.shape[1])
     return _to_srgb(signal)
+
+
+_SPARE = 97  # how far the noise can be shifted
+
+
+def _noise(rng: np.random.Generator, height: int, width: int) -> Light:
+    """Unit noise [H, W, 3]: a random part of a fixed field, mirrored at random."""
+    (y, x), signs = rng.integers(_SPARE, size=2), rng.choice([-1, 1], size=2)
+    return _noise_field(height, width)[y : y + height, x : x + width][:: signs[0], :: signs[1]]
+
+
+@lru_cache(maxsize=4)
+def _noise_field(height: int, width: int) -> Light:
+    shape = (height + _SPARE, width + _SPARE, 3)
+    return np.random.default_rng(14).standard_normal(shape, np.float32)
 
 
 @lru_cache(maxsize=4)

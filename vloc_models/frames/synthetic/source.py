@@ -26,7 +26,7 @@ from vloc_models.frames.synthetic.looks import LookName
 from vloc_models.frames.synthetic.motion import DriveSpec, drive, odometry
 from vloc_models.frames.synthetic.rays import camera_rays, depth_of, labels_of
 from vloc_models.frames.synthetic.render import Renderer
-from vloc_models.frames.synthetic.rigs import RIGS, RigName
+from vloc_models.frames.synthetic.rigs import RIGS, Mount, RigName
 from vloc_models.frames.synthetic.sensor import SensorSpec, expose, motion_blur
 from vloc_models.frames.synthetic.surfaces import SurfaceTable
 from vloc_models.frames.synthetic.world import WorldSpec, build_world
@@ -57,12 +57,25 @@ def default_cache() -> Path:
 class SyntheticSource:
     """A synthetic recording, a ``FrameSource``; pictures are drawn when first asked for."""
 
-    def __init__(self, spec: SyntheticSpec, cache_dir: Path | None = None) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: SyntheticSpec,
+        cache_dir: Path | None = None,
+        mounts: tuple[Mount, ...] | None = None,
+    ) -> None:
+        """Plan the drive.
+
+        Args:
+            spec: world, drive, light, sensor.
+            cache_dir: where pictures are kept; ``default_cache()`` if None.
+            mounts: any cameras, anywhere on the robot; None takes ``spec.rig``.
+        """
+        self.spec, self.mounts = spec, mounts or RIGS[spec.rig]
+        self.notes: list[str] = []  # nothing is ever odd here
         text = json.dumps(asdict(spec), sort_keys=True) + _code_hash()
-        self.folder = (cache_dir or default_cache()) / hashlib.sha256(text.encode()).hexdigest()[
-            :16
-        ]
+        text += repr([(m.camera, m.T_base_cam.tolist()) for m in self.mounts])
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder = (cache_dir or default_cache()) / key
         self._plan()
 
     def _plan(self) -> None:
@@ -101,10 +114,9 @@ class SyntheticSource:
     @property
     def cameras(self) -> tuple[CameraMount, ...]:
         """The rig, in the order of each frame's views."""
-        mounts = enumerate(RIGS[self.spec.rig])
         return tuple(
             CameraMount(f'camera_{i}', m.camera, m.T_base_cam, f'camera_{i}', 'exact', 'exact')
-            for i, m in mounts
+            for i, m in enumerate(self.mounts)
         )
 
     @property
@@ -116,11 +128,6 @@ class SyntheticSource:
     def odom_source(self) -> str:
         """Where the odometry comes from, in words."""
         return 'the synthetic world, with drift'
-
-    @property
-    def notes(self) -> list[str]:
-        """Nothing is ever odd here."""
-        return []
 
     @property
     def span_ns(self) -> tuple[int, int]:
@@ -160,7 +167,7 @@ class SyntheticSource:
         moment = self._moments[index]
         T_map_base = self.truth.T_map_body[moment]
         views = []
-        for number, mount in enumerate(RIGS[self.spec.rig]):
+        for number, mount in enumerate(self.mounts):
             name = self.folder / f'{index:06d}_{number}'
             picture, ids_file = name.with_suffix('.jpg'), name.with_suffix('.png')
             if not (picture.is_file() and ids_file.is_file()):
@@ -175,12 +182,11 @@ class SyntheticSource:
         return Frame(stamp, tuple(views), self._odometry.T_map_body[moment], T_map_base)
 
     def _render(self, moment: int, number: int, picture: Path, ids_file: Path) -> None:
-        mount, sensor = RIGS[self.spec.rig][number], self.spec.sensor
+        mount, sensor = self.mounts[number], self.spec.sensor
         T_map_cam = self.truth.T_map_body[moment] @ mount.T_base_cam
         renderer = _renderer(self.spec.world, self.spec.look)
-        light, ids = renderer.picture(mount.camera, T_map_cam)
-        rays = camera_rays(mount.camera)
-        points_cam = rays * depth_of(self.surfaces, ids, rays, T_map_cam)[..., None]
+        light, ids, depth = renderer.picture(mount.camera, T_map_cam)
+        points_cam = camera_rays(mount.camera) * depth[..., None]
         twist = self._twist(moment, mount.T_base_cam)
         light = motion_blur(light, points_cam, mount.camera, twist, sensor.exposure_s)
         seeds = [13, self.spec.drive.seed, moment, number, self.spec.drive.kind == 'mapping']

@@ -1,6 +1,6 @@
 """A synthetic world: a seeded description becomes rooms, surfaces, textures and walkable floor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -80,17 +80,24 @@ def build_world(spec: WorldSpec) -> World:
     plans = plan_rooms(rng, spec.split, spec.rooms, spec.repeats, spec.lookalikes)
     layout = two_row_layout if spec.split == 'train' else corridor_layout
     rooms = layout(rng, plans)
+    if spec.texture == 'low':  # no daylight: a bright window is a feature
+        rooms = [_without_windows(room) for room in rooms]
     painter = Painter(spec.split, spec.texture, rng)
     rects: list[Rect] = []
     lamps, grids = [], []
     for room in rooms:
-        built = build_room(room.plan, painter, 0.05 if spec.texture == 'low' else 1.0)
+        built = build_room(room.plan, painter, 0.0 if spec.texture == 'low' else 1.0)
         rects += placed(built.rects, room.T_map_room)
         lamps += [se3.apply(room.T_map_room, p) for p in built.lamps]
         grids.append(~built.blocked)
     floor = _floor(rooms, grids)
     table = SurfaceTable.of(rects)
     return World(spec, table, tuple(painter.textures), np.array(lamps), tuple(rooms), floor)
+
+
+def _without_windows(room: Placed) -> Placed:
+    doors = tuple(o for o in room.plan.openings if o.kind == 'door')
+    return replace(room, plan=replace(room.plan, openings=doors))
 
 
 def _floor(rooms: list[Placed], grids: list[NDArray[np.bool_]]) -> Floor:
