@@ -1,7 +1,7 @@
 """Tiny bags for the tests of frames: a robot that drives along x and turns, seen by one camera."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -191,6 +191,24 @@ def standard(n: int = 8, ros1: bool = False) -> list[Msg]:
     return out
 
 
+def check_standard(frames: Sequence[Any], n: int = 8) -> None:
+    """The frames of ``kit.standard()``, to the last digit."""
+    assert [f.stamp_ns for f in frames] == [START + i * STEP for i in range(n)]
+    for i, frame in enumerate(frames):
+        (view,) = frame.views
+        assert (view.image == picture(i)).all()
+        assert view.depth is not None
+        expected = depth_mm(i) / 1000
+        expected[expected == 0] = np.nan
+        np.testing.assert_allclose(view.depth, expected, rtol=1e-6)
+        np.testing.assert_allclose(frame.T_map_base, matrix(*truth(i)), atol=1e-12)
+        t, q = truth(i)
+        np.testing.assert_allclose(frame.T_odom_base, matrix(t - [0, 1, 0], q), atol=1e-12)
+        T = [[0, 0, 1, 0.2], [-1, 0, 0, 0], [0, -1, 0, 0.5], [0, 0, 0, 1]]
+        np.testing.assert_allclose(view.T_base_cam, T, atol=1e-12)
+        assert (view.camera.fx, view.camera.cx, view.camera.model) == (30, 15.5, 'pinhole')
+
+
 def without(messages: Iterable[Msg], *topics: str) -> list[Msg]:
     return [m for m in messages if m.topic not in topics]
 
@@ -240,6 +258,7 @@ class Kit:
     matrix = staticmethod(matrix)
     standard = staticmethod(standard)
     without = staticmethod(without)
+    check_standard = staticmethod(check_standard)
     START = START
     STEP = STEP
 

@@ -27,7 +27,8 @@ def test_a_good_bag(kit: Any) -> None:
     words = [s.words for s in found.pose_sources]
     assert words[0] == 'TF map->base_link'
     assert words[1].startswith('/ground_truth/pose')
-    assert words[-1] == 'TF odom->base_link, which drifts'
+    assert words[-1] == 'TF odom->base_link'
+    assert [s.drifts for s in found.pose_sources] == [False, False, True, True]
     assert found.tf_frames == ('base_link', 'camera', 'map', 'odom')
     assert found.length_m == pytest.approx(0.7)
 

@@ -1,6 +1,9 @@
 """Frames written as a bag are read back as they were."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,63 @@ def test_refuses_to_overwrite_unless_told(tmp_path: Path) -> None:
     assert len(BagReader(tmp_path / 'bag')) == 3
     write_bag(tmp_path / 'bag', some_frames(5), WriteOptions(overwrite=True))
     assert len(BagReader(tmp_path / 'bag')) == 5
+
+
+def test_overwrites_nothing_but_a_bag(tmp_path: Path) -> None:
+    work = tmp_path / 'work'
+    work.mkdir()
+    write_bag(work, some_frames(2), WriteOptions(overwrite=True))  # an empty folder
+    (work / 'thesis.txt').write_text('years')
+    (tmp_path / 'file').write_text('x')
+    for path, words in ((work, 'thesis.txt'), (tmp_path / 'file', 'file')):
+        with pytest.raises(BagError, match=rf'is not only a bag: {words}'):
+            write_bag(path, some_frames(3), WriteOptions(overwrite=True))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'work']
+    assert (work / 'thesis.txt').read_text() == 'years'
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('x')
+    with pytest.raises(BagError, match=r'bag cannot be written: (Not a dir|File exists)'):
+        write_bag(tmp_path / 'file' / 'bag', some_frames())
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_full_disk(tmp_path: Path, storage: Any) -> None:
+    script = (
+        'import resource, sys; from pathlib import Path; import signal\n'
+        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))\n'
+        'import numpy as np; from vloc_models.errors import BagError\n'
+        'from vloc_models.frames.write_bag import WriteOptions, write_bag\n'
+        'from vloc_models.geometry.camera import Camera; from vloc_models.records import *\n'
+        'view = View(np.zeros((120, 160, 3), np.uint8), Camera(160, 120, 9, 9, 9, 9), np.eye(4))\n'
+        f'options = WriteOptions({storage!r}, None)\n'
+        'try: write_bag(Path(sys.argv[1]), (Frame(i, (view,)) for i in range(1, 99)), options)\n'
+        'except BagError as e: print(e.what)\n'
+    )
+    command = [sys.executable, '-c', script, str(tmp_path / 'bag')]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f'{tmp_path}/bag cannot be written: ' in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_odometry_that_does_not_span_the_frames(tmp_path: Path, given: bool) -> None:
+    """The frames beyond it have no TF pose, and base_link still has one parent."""
+    frames = list(some_frames(6))
+    middle = Trajectory.of([START + i * S // 15 for i in range(1, 5)], [np.eye(4)] * 4)
+    if not given:
+        frames = [replace(f, T_odom_base=middle.at(f.stamp_ns, S)) for f in frames]
+    write_bag(tmp_path / 'bag', frames, LOSSLESS, middle if given else None)
+    reader = BagReader(tmp_path / 'bag', BagOptions(poses='tf'))
+    assert reader.notes == []
+    assert reader.odom_source.startswith('/odom')
+    for stamp, T in zip(
+        reader.trajectory().stamps_ns, reader.trajectory().T_map_body, strict=True
+    ):
+        close(T, next(f.T_map_base for f in frames if f.stamp_ns == stamp), atol=1e-9)
+    assert len(reader.trajectory()) == (4 if given else 6)
 
 
 def test_a_failure_leaves_the_old_bag_and_no_rest(tmp_path: Path) -> None:

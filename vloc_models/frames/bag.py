@@ -149,7 +149,7 @@ class BagReader:
         if source is not None:
             log.info('%s: poses from %s', self.path, source.words)
             if source.drifts:
-                self._note(f'poses come from {source.words}: the map will be bent')
+                self._note(f'poses come from {source.words}, which drifts: the map will be bent')
         return source
 
     @cached_property

@@ -1,9 +1,12 @@
 """What of a recording is read, and how: the options of every command that takes a bag."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from vloc_models.errors import BagError
+
+_FOREVER_S = 1e8  # three years: in nanoseconds it still is a stamp, ten times over
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class BagOptions:
     base_frame: str = 'base_link'
     """The robot's body. Empty, or not in the bag: the first camera is the body."""
     max_gap_s: float = 0.5
-    """Between two poses further apart in time there is none."""
+    """Between two poses further apart in time there is none (ten times this for map->odom, which
+    follows drift, not motion)."""
     sync_s: float = 0.02
     """Images and depth of one moment differ by no more than this."""
     start_s: float = 0.0
@@ -51,18 +55,21 @@ class BagOptions:
         wrong = [
             name
             for name, bad in {
-                'max_gap_s': not self.max_gap_s > 0,
-                'sync_s': not self.sync_s >= 0,
-                'start_s': not self.start_s >= 0,
-                'duration_s': self.duration_s is not None and not self.duration_s > 0,
+                'max_gap_s': not 0 < self.max_gap_s <= _FOREVER_S,
+                'sync_s': not 0 <= self.sync_s <= _FOREVER_S,
+                'start_s': not 0 <= self.start_s <= _FOREVER_S,
+                'duration_s': self.duration_s is not None
+                and not 0 < self.duration_s <= _FOREVER_S,
                 'every': self.every < 1,
-                'focal_px': not self.focal_px > 0,
+                'focal_px': not 0 < self.focal_px < math.inf,
             }.items()
             if bad
         ]
         if wrong:
             values = ', '.join(f'{name}={getattr(self, name)}' for name in wrong)
-            raise BagError(f'bag options: {values} makes no sense', 'give a positive number')
+            raise BagError(
+                f'bag options: {values} makes no sense', 'give a positive, finite number'
+            )
 
     @property
     def max_gap_ns(self) -> int:

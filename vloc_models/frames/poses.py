@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from vloc_models.errors import BagError
 from vloc_models.frames.index import Index, PoseTopic
 from vloc_models.frames.options import BagOptions
-from vloc_models.frames.transforms import Samples
+from vloc_models.frames.transforms import TransformTree
+from vloc_models.tum import read_tum
 
 Array = NDArray[np.float64]
 _TRUTH = ('ground_truth', 'groundtruth', 'gt', 'vicon', 'mocap', 'optitrack')
 _CAMERA = ('camera', 'cam', 'optical')
-_DRIFTS = ', which drifts'
+_ORDERS = ('goal', 'target', 'setpoint', 'waypoint', 'initialpose', 'carrot', 'lookahead')
+_PATIENCE = 10  # a correction map->odom may come this much more seldom than a motion
 _ENOUGH = 0.5  # share of the images a source must cover to be taken before a later one
 FIX_POSES = (
     'record /tf with map->base_link (run SLAM while recording), or a pose topic, or give a TUM '
@@ -90,6 +92,7 @@ def pose_candidates(
 ) -> Iterator[PoseSource]:
     """All sources of T_map_base that the bag may hold, the most trusted first."""
     topics = sorted(index.poses.values(), key=lambda t: t.name)
+    topics = [t for t in topics if not _says(t.name, _ORDERS)]  # where to go, not where it is
     truths = [t for t in topics if _says(t.name, _TRUTH)]
     mapped = [t for t in topics if t.frame_id == options.map_frame and t not in truths]
     stamped = [t for t in mapped if not t.msgtype.endswith('Odometry')]
@@ -105,8 +108,7 @@ def pose_candidates(
     for topic in rest:
         yield _topic_source(index, options, topic, body, camera, drifts=True)
     if {options.odom_frame, body} <= index.tree.frames:
-        source = tf_source(index, options.odom_frame, body, options)
-        yield PoseSource(source.words + _DRIFTS, source.at, source.stamps, drifts=True)
+        yield replace(tf_source(index, options.odom_frame, body, options), drifts=True)
 
 
 def choose_odometry(
@@ -138,13 +140,29 @@ def choose_odometry(
 
 
 def tf_source(index: Index, fixed: str, body: str, options: BagOptions) -> PoseSource:
-    """The poses that TF holds."""
-    tree, gap = index.tree, options.max_gap_ns
-    return PoseSource(
-        f'TF {fixed}->{body}',
-        lambda stamp: tree.lookup(fixed, body, stamp, gap),
-        lambda: tree.stamps(fixed, body),
-    )
+    """The poses that TF holds.
+
+    Where the odometry frame lies between, the transforms above it are corrections: they follow
+    drift, not motion, so they may come seldom, or once and for all.
+    """
+    tree, gap, odom = index.tree, options.max_gap_ns, options.odom_frame
+    words, stamps = f'TF {fixed}->{body}', partial(tree.stamps, fixed, body)
+    if not tree.is_between(fixed, odom, body):
+        return PoseSource(words, partial(tree.lookup, fixed, body, max_gap_ns=gap), stamps)
+    correction, once = _correction(tree, fixed, odom, gap)
+    words += f' ({fixed}->{odom} came once and is held)' if once else ''
+    return PoseSource(words, lambda s: correction(s) @ tree.lookup(odom, body, s, gap), stamps)
+
+
+def _correction(
+    tree: TransformTree, fixed: str, odom: str, gap_ns: int
+) -> tuple[Callable[[int], Array], bool]:
+    """``T_fixed_odom`` at a stamp, and whether it was published only once."""
+    stamps = tree.stamps(fixed, odom)
+    if len(stamps) == 1:
+        only = int(stamps[0])
+        return lambda _: tree.lookup(fixed, odom, only, gap_ns), True
+    return partial(tree.lookup, fixed, odom, max_gap_ns=_PATIENCE * gap_ns), False
 
 
 def _topic_source(
@@ -156,7 +174,7 @@ def _topic_source(
     drifts: bool = False,
 ) -> PoseSource:
     """The poses of a topic, carried to the body and, where TF knows how, into the map."""
-    tree, gap, parent = index.tree, options.max_gap_ns, topic.frame_id
+    tree, gap, parent, fixed = index.tree, options.max_gap_ns, topic.frame_id, options.map_frame
     held, why = options.pose_frame or topic.child_frame_id, ''
     if not held:
         held = camera if _says(topic.name, _CAMERA) and camera != body else body
@@ -164,32 +182,25 @@ def _topic_source(
     if held not in tree.frames and held != body:
         held, why = body, f' ({held!r} is not in TF)'
     words = f'{topic.name} ({topic.msgtype.split("/")[-1]}, the pose of {held}{why})'
-    carried = False
-    if not drifts and parent and parent != options.map_frame:
-        carried = _connected(index, options.map_frame, parent)
-        words += f', told in {parent!r}' + (' and moved by TF' if carried else ' as in the map')
+    carry: Callable[[int], Array] | None = None
+    if not drifts and parent and parent != fixed:
+        if tree.is_connected(fixed, parent):
+            seldom = parent == options.odom_frame
+            carry = partial(tree.lookup, fixed, parent, max_gap_ns=gap)
+            carry = _correction(tree, fixed, parent, gap)[0] if seldom else carry
+        words += f', told in {parent!r}' + (' and moved by TF' if carry else ' as in the map')
 
     def at(stamp: int) -> Array:
         T = topic.samples.at(stamp, gap)
         if held != body:
             T = T @ tree.lookup(held, body, stamp, gap)
-        return tree.lookup(options.map_frame, parent, stamp, gap) @ T if carried else T
+        return carry(stamp) @ T if carry else T
 
-    words += _DRIFTS if drifts else ''
     return PoseSource(words, at, topic.samples.stamps, drifts)
 
 
 def _odometry_source(index: Index, options: BagOptions, topic: PoseTopic, body: str) -> PoseSource:
-    source = _topic_source(index, options, topic, body, body, drifts=True)
-    return replace(source, words=source.words.removesuffix(_DRIFTS))
-
-
-def _connected(index: Index, target: str, source: str) -> bool:
-    try:
-        index.tree.stamps(target, source)
-    except BagError:
-        return False
-    return True
+    return _topic_source(index, options, topic, body, body, drifts=True)
 
 
 def _tum_source(index: Index, options: BagOptions, wanted: str, body: str) -> PoseSource:
@@ -200,41 +211,22 @@ def _tum_source(index: Index, options: BagOptions, wanted: str, body: str) -> Po
             f'--poses {wanted}: neither a pose topic nor a TUM file; pose topics are {there}',
             'name one of them, a file, or auto, truth, tf, none',
         )
-    samples, held, gap = read_tum(path), options.pose_frame or body, options.max_gap_ns
+    poses, held, gap = read_tum(path), options.pose_frame or body, options.max_gap_ns
+    if not len(poses):
+        raise BagError(f'{path}: no poses in it', 'write "stamp x y z qx qy qz qw" a line')
 
     def at(stamp: int) -> Array:
-        T = samples.at(stamp, gap)
+        T = poses.at(stamp, gap)
+        if T is None:
+            first, last = (poses.stamps_ns[[0, -1]] / 1e9).tolist()
+            raise BagError(
+                f'{path.name}: no pose at {stamp / 1e9:.2f} s; it has {len(poses)} from '
+                f'{first:.2f} to {last:.2f} s',
+                'check that its stamps are those of the images, in seconds',
+            )
         return T if held == body else T @ index.tree.lookup(held, body, stamp, gap)
 
-    return PoseSource(f'{path.name} (TUM, the pose of {held})', at, samples.stamps)
-
-
-def read_tum(path: Path) -> Samples:
-    """The poses of a TUM file: ``stamp_s tx ty tz qx qy qz qw`` a line, # for remarks.
-
-    Raises:
-        BagError: with the line that is none.
-    """
-    samples, fix = Samples(path.name), 'write "stamp_s tx ty tz qx qy qz qw" a line'
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise BagError(f'{path}: not a readable text file: {e}', fix) from e
-    for number, line in enumerate(lines, 1):
-        words = line.replace(',', ' ').split('#')[0].split()
-        if not words:
-            continue
-        try:
-            stamp, row = int(Decimal(words[0]) * 10**9), [float(w) for w in words[1:]]
-        except (InvalidOperation, ValueError, OverflowError) as e:
-            raise BagError(f'{path}, line {number}: not numbers: {line[:60]!r}', fix) from e
-        if len(row) != 7:
-            raise BagError(f'{path}, line {number}: {len(words)} numbers, not 8', fix)
-        if reason := samples.add(stamp, row[:3], row[3:]):
-            raise BagError(f'{path}, line {number}: {reason}', fix)
-    if not len(samples):
-        raise BagError(f'{path}: no poses in it', fix)
-    return samples
+    return PoseSource(f'{path.name} (TUM, the pose of {held})', at, lambda: poses.stamps_ns)
 
 
 def _says(name: str, words: Iterable[str]) -> bool:

@@ -262,6 +262,24 @@ class TransformTree:
             most = max((e.samples for e in edges), key=len, default=Samples(''))
             return most.stamps()
 
+    def is_connected(self, target: str, source: str) -> bool:
+        """Whether both frames are known and hang in one tree."""
+        try:
+            self.stamps(target, source)
+        except BagError:
+            return False
+        return True
+
+    def is_between(self, target: str, middle: str, source: str) -> bool:
+        """Whether the way from one frame to another goes by a third one."""
+        with self._lock:
+            try:
+                ways = self._path(target, middle), self._path(middle, source)
+            except BagError:
+                return False
+            first, second = ({id(e) for edges in way for e in edges} for way in ways)
+            return bool(first and second) and not first & second
+
     def _edge(self, parent: str, child: str, stamp_ns: int) -> _Edge | None:
         edge = self._edges.get(child)
         if edge is None:

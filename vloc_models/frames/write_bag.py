@@ -1,11 +1,11 @@
 """Frames -> a rosbag2 with the topics of a real robot; streamed, and whole or not there at all."""
 
-import shutil
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from vloc_models import atomic
 from vloc_models.errors import BagError
 from vloc_models.frames import compressed_depth
 from vloc_models.geometry import se3
@@ -21,6 +22,7 @@ from vloc_models.records import Frame, Trajectory, View
 
 Array = NDArray[np.float64]
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the oldest we serve; newer ones read it
+_FILES = ('.mcap', '.db3', '.zstd')
 _COVARIANCE = np.diag([1e-4, 1e-4, 1e-4, 1e-5, 1e-5, 1e-5]).ravel()
 _MODELS = {'pinhole': 'plumb_bob', 'fisheye': 'equidistant'}
 # the optical frame (x right, y down, z forward) in a camera's body frame (x forward, y left)
@@ -40,7 +42,7 @@ class WriteOptions:
     truth: bool = True
     """Write /ground_truth/pose."""
     overwrite: bool = False
-    """Replace a bag that is there."""
+    """Replace a bag that is there (never anything else)."""
     map_frame: str = 'map'
     """The frame of the map."""
     odom_frame: str = 'odom'
@@ -72,25 +74,53 @@ def write_bag(
         The number of frames written.
 
     Raises:
-        BagError: if the folder is there already, no frame came, or stamps do not rise.
+        BagError: if the folder is there already, or cannot be written; if no frame came, or
+            stamps do not rise.
     """
-    options = options or WriteOptions()
-    path = Path(path)
-    if path.exists() and not options.overwrite:
-        raise BagError(f'{path} exists already', 'choose another name, or allow to overwrite')
-    working = path.with_name(f'.{path.name}.{uuid4().hex[:8]}')
-    working.parent.mkdir(parents=True, exist_ok=True)
+    options, path = options or WriteOptions(), Path(path).resolve()
+    swap = atomic.FolderSwap(path, check_replaceable if options.overwrite else _check_new)
     try:
-        with _Bag(working / path.name, options, odometry) as bag:
+        with _write_errors(path):
+            swap.begin()
+        inner = swap.folder / path.name  # rosbags makes the folder, and names the files by it
+        with _Bag(inner, path, options, odometry) as bag:
             for frame in frames:
                 bag.add(frame)
             bag.finish()
-        if path.exists():
-            path.rename(working / 'old')
-        (working / path.name).rename(path)
+        with _write_errors(path):
+            for file in inner.iterdir():
+                file.rename(swap.folder / file.name)
+            inner.rmdir()
+            swap.commit()
         return bag.count
     finally:
-        shutil.rmtree(working, ignore_errors=True)
+        swap.end()
+
+
+def _check_new(path: Path) -> None:
+    if path.exists():
+        raise BagError(f'{path} exists already', 'choose another name, or allow to overwrite')
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that nothing but a bag or an empty folder is replaced.
+
+    Raises:
+        BagError: if anything else is there.
+    """
+    files = list(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    strange = [f for f in files if f.name != 'metadata.yaml' and f.suffix not in _FILES]
+    if strange or path.is_file():
+        raise BagError(f'{path} is not only a bag: {strange[0].name}', 'choose another name')
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as e:
+        reason = getattr(e, 'strerror', None) or e
+        raise BagError(f'{path} cannot be written: {reason}', 'make room, or name another') from e
 
 
 @dataclass
@@ -98,26 +128,30 @@ class _Bag:
     """A bag that is being written."""
 
     path: Path
+    target: Path  # where it will be in the end
     options: WriteOptions
     odometry: Trajectory | None
     count: int = 0
     _last_ns: int = -1
     _views: int = 0
     _odometry_done: int = 0
+    _by_odom: bool = False  # TF map->odom->base; a bag has this or map->base, never both
     _connections: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> '_Bag':
         mcap = self.options.storage == 'mcap'
         plugin = StoragePlugin.MCAP if mcap else StoragePlugin.SQLITE3
         self._writer = Writer(self.path, version=8, storage_plugin=plugin)
-        self._writer.open()
+        with _write_errors(self.target):
+            self._writer.open()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._writer.close()
-        else:
+        if kind is not None:
             self._writer.abort()
+            return
+        with _write_errors(self.target):
+            self._writer.close()
 
     def add(self, frame: Frame) -> None:
         """Write one frame, and the odometry up to it."""
@@ -132,6 +166,7 @@ class _Bag:
             )
         if not self.count:
             self._views = len(frame.views)
+            self._by_odom = bool(self.odometry) or frame.T_odom_base is not None
             self._write('/tf_static', frame.stamp_ns, self._static(frame))
         self._last_ns = frame.stamp_ns
         self.count += 1
@@ -143,7 +178,7 @@ class _Bag:
     def finish(self) -> None:
         """Write what is left of the odometry."""
         if not self.count:
-            raise BagError(f'{self.path.name}: no frames to write', 'give at least one')
+            raise BagError(f'{self.target.name}: no frames to write', 'give at least one')
         if self.odometry is not None:
             for i in range(self._odometry_done, len(self.odometry)):
                 self._odom(int(self.odometry.stamps_ns[i]), self.odometry.T_map_body[i])
@@ -172,12 +207,11 @@ class _Bag:
             self._write('/ground_truth/pose', stamp, pose)
         if not o.map_tf:
             return
-        if T_odom_base is None:
-            edge = _edge(o.map_frame, o.base_frame, stamp, T_map_base)
-        else:
+        if not self._by_odom:
+            self._write('/tf', stamp, _tf([_edge(o.map_frame, o.base_frame, stamp, T_map_base)]))
+        elif T_odom_base is not None:
             T_map_odom = T_map_base @ se3.inverse(T_odom_base)
-            edge = _edge(o.map_frame, o.odom_frame, stamp, T_map_odom)
-        self._write('/tf', stamp, _tf([edge]))
+            self._write('/tf', stamp, _tf([_edge(o.map_frame, o.odom_frame, stamp, T_map_odom)]))
 
     def _odom(self, stamp_ns: int, T_odom_base: Array) -> None:
         o = self.options
@@ -191,8 +225,9 @@ class _Bag:
         header = _header(stamp_ns, o.odom_frame)
         msg = _make('nav_msgs/msg/Odometry', header, o.base_frame, pose, twist)
         self._write('/odom', stamp_ns, msg)
-        edge = _edge(o.odom_frame, o.base_frame, stamp_ns, T_odom_base)
-        self._write('/tf', stamp_ns, _tf([edge]))
+        if self._by_odom or not o.map_tf:
+            edge = _edge(o.odom_frame, o.base_frame, stamp_ns, T_odom_base)
+            self._write('/tf', stamp_ns, _tf([edge]))
 
     def _static(self, frame: Frame) -> Any:
         edges = []
@@ -231,10 +266,12 @@ class _Bag:
 
     def _write(self, topic: str, stamp_ns: int, msg: Any) -> None:
         kind = msg.__msgtype__
-        if topic not in self._connections:
-            connect = self._writer.add_connection
-            self._connections[topic] = connect(topic, kind, typestore=_TYPES)
-        self._writer.write(self._connections[topic], stamp_ns, _TYPES.serialize_cdr(msg, kind))
+        with _write_errors(self.target):
+            if topic not in self._connections:
+                connect = self._writer.add_connection
+                self._connections[topic] = connect(topic, kind, typestore=_TYPES)
+            data = _TYPES.serialize_cdr(msg, kind)
+            self._writer.write(self._connections[topic], stamp_ns, data)
 
 
 def _make(kind: str, *fields: Any) -> Any:

@@ -17,6 +17,7 @@ from vloc_models.records import Trajectory
 
 Array = NDArray[np.float64]
 _STEP_S = 0.02  # the motion is worked out at 50 Hz
+_STOP_CLEARANCE_M = 0.6  # from the robot's rim to the next obstacle
 
 
 @dataclass(frozen=True)
@@ -132,21 +133,22 @@ def _wrapped(angle: float) -> float:
 
 
 def _stops(floor: Floor, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """``count`` free cells in each room, far from each other and from furniture."""
-    clear = clearance_m(floor.free)
-    stops = []
+    """``count`` free cells in each room, far from each other and, where there is room, from walls.
+
+    A camera that looks at a bare wall from close by tells nothing, and nobody parks there.
+    """
+    clear, stops = clearance_m(floor.free), []
     for room in range(int(floor.room.max()) + 1):
-        cells = np.argwhere((floor.room == room) & floor.free & (clear > 0.05))
-        if not len(cells):
+        mine = (floor.room == room) & floor.free
+        if not mine.any():
             continue
+        enough = min(_STOP_CLEARANCE_M, float(np.quantile(clear[mine], 0.7)))
+        cells = np.argwhere(mine & (clear >= enough))
         chosen = [cells[rng.integers(len(cells))]]
         for _ in range(count - 1):
             far = np.min([np.linalg.norm(cells - c, axis=1) for c in chosen], axis=0)
-            chosen.append(
-                cells[rng.choice(len(cells), p=far**3 / (far**3).sum())]
-                if far.any()
-                else chosen[0]
-            )
+            if far.any():
+                chosen.append(cells[rng.choice(len(cells), p=far**3 / (far**3).sum())])
         stops += [(int(i), int(j)) for i, j in chosen]
     if len(stops) < 2:
         raise VlocError('world: no free floor to drive on', 'choose another seed')
