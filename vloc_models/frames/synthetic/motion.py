@@ -138,7 +138,9 @@ def _stops(floor: Floor, count: int, rng: np.random.Generator) -> list[tuple[int
     A camera that looks at a bare wall from close by tells nothing, and nobody parks there.
     """
     clear, stops = clearance_m(floor.free), []
-    for room in range(int(floor.room.max()) + 1):
+    rooms = int(floor.room.max()) + 1
+    count = max(count, 2) if rooms == 1 else count
+    for room in range(rooms):
         mine = (floor.room == room) & floor.free
         if not mine.any():
             continue

@@ -56,15 +56,15 @@ def _wanted(plan: RoomPlan, p: Painter) -> list[Maker]:
     count = int(np.clip(plan.width * plan.depth / 2.4, 3, 12))
     if plan.theme == 'corridor':
         count = int(plan.width / 3)
-    if p.richness == 'low':
-        count = 0 if plan.theme == 'corridor' else 2
+    if p.richness == 'low':  # one plain thing, no kitchen row
+        return [] if plan.theme == 'corridor' else [makers[1]]
     return [makers[i % len(makers)] for i in range(count)]
 
 
 def _hang_ceiling_lamps(room: Room, p: Painter) -> None:
     """A row of square lamps along the longer side."""
     plan, shade = room.plan, p.shining()
-    n = max(1, round(max(plan.width, plan.depth) / 3))
+    n = 1 if p.richness == 'low' else max(1, round(max(plan.width, plan.depth) / 3))
     for f in (np.arange(n) + 0.5) / n:
         x, y = (
             (f * plan.width, plan.depth / 2)
