@@ -26,7 +26,6 @@ REQUIRES = [
     'matplotlib>=3.5,<4',
     'pyyaml>=5.4,<7',
     'dacite>=1.8,<2',
-    'trimesh>=4,<6',
     'embreex>=2.17,<5' + NOT_ARM,
 ]
 

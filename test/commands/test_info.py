@@ -24,7 +24,7 @@ def test_info_tells_what_a_bag_holds(bag: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_info_tells_what_is_missing(bag: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['info', str(bag), '--poses', 'none']) == 0
+    assert main(['info', str(bag), '--poses', 'none']) == 2
     assert 'missing: no poses' in capsys.readouterr().out
 
 

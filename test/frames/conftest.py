@@ -17,6 +17,11 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 
+from vloc_models.errors import BagError
+from vloc_models.frames.bag import BagReader
+from vloc_models.frames.options import BagOptions
+from vloc_models.frames.survey import check_mapping, survey
+
 S = 10**9
 START = 1_700_000_000 * S
 STEP = S // 10
@@ -247,6 +252,27 @@ def write(
     return path
 
 
+def refused(path: Path, words: str, options: BagOptions | None = None) -> BagError:
+    """Reading and checking fails with one line; the survey tells the same, without failing."""
+
+    def read() -> None:
+        with BagReader(path, options) as reader:
+            check_mapping(reader)
+            for _ in reader.frames():
+                pass
+
+    with pytest.raises(BagError, match=words) as caught:
+        read()
+    assert '\n' not in str(caught.value)
+    assert caught.value.fix
+    return caught.value
+
+
+def surveyed(path: Path, words: str) -> None:
+    found = survey(path)
+    assert any(words in p.what for p in found.problems), found.problems
+
+
 class Kit:
     """The helpers above, for tests (pytest imports test files one by one)."""
 
@@ -259,6 +285,8 @@ class Kit:
     standard = staticmethod(standard)
     without = staticmethod(without)
     check_standard = staticmethod(check_standard)
+    refused = staticmethod(refused)
+    surveyed = staticmethod(surveyed)
     START = START
     STEP = STEP
 

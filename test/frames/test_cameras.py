@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vloc_models.errors import BagError
+from vloc_models.errors import VlocError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.options import BagOptions
 
@@ -115,5 +115,5 @@ def test_bad_calibration_file(kit: Any, text: str) -> None:
     file = kit.folder / 'camera.yaml'
     file.write_text(text)
     path = kit.write(kit.standard())
-    with pytest.raises(BagError, match=r'camera\.yaml'):
+    with pytest.raises(VlocError, match=r'camera\.yaml'):
         len(BagReader(path, BagOptions(camera=file)))

@@ -1,5 +1,6 @@
 """Where poses come from: TF, topics, odometry, TUM files."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from vloc_models.errors import BagError, VlocError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.options import BagOptions
+from vloc_models.frames.survey import survey
 
 S = 10**9
 
@@ -33,7 +35,7 @@ def test_pose_with_covariance_in_the_map(kit: Any) -> None:
     path = poses_only(kit, lambda b, t, p, q: b.pose_with_covariance(t, 'map', p, q), '/slam')
     reader = BagReader(path)
     assert reader.poses_source.startswith(
-        '/slam (PoseWithCovarianceStamped, the pose of base_link'
+        '/slam (PoseWithCovarianceStamped, taken as the pose of base_link'
     )
     close(reader.trajectory().T_map_body[3], kit.matrix(*kit.truth(3)), atol=1e-12)
     assert reader.odometry_source is None
@@ -64,7 +66,7 @@ def test_pose_of_the_camera_is_carried_to_the_base(kit: Any) -> None:
         return b.pose_stamped(t, 'map', T[:3, 3], Rotation.from_matrix(T[:3, :3]).as_quat())
 
     reader = BagReader(poses_only(kit, make, '/camera_pose'))
-    assert 'the pose of camera by its name' in reader.poses_source
+    assert 'by its name the pose of camera' in reader.poses_source
     close(reader.trajectory().T_map_body[3], kit.matrix(*kit.truth(3)), atol=1e-9)
     path = poses_only_named(kit, make)
     reader = BagReader(path, BagOptions(pose_frame='camera'))
@@ -151,6 +153,15 @@ def test_odometry_below_the_base_is_no_correction(kit: Any) -> None:
     assert len(BagReader(kit.write(out), BagOptions(poses='tf')).trajectory()) == 3
 
 
+def test_images_of_another_clock_are_told(kit: Any) -> None:
+    messages = kit.standard()
+    for m in messages:
+        if m.topic.startswith('/cam'):
+            m.body.header.stamp.sec -= 1_600_000_000  # a driver that counts from its start
+    with pytest.raises(BagError, match=r'before the first at .* s.*one clock'):
+        BagReader(kit.write(messages)).trajectory()
+
+
 def test_a_goal_is_not_where_the_robot_is(kit: Any) -> None:
     b, out = kit.Builder(), kit.without(kit.standard(), '/tf', '/ground_truth/pose')
     for i in range(8):
@@ -188,8 +199,11 @@ def test_bad_tum_file(kit: Any, text: str, words: str) -> None:
     tum = kit.folder / 'poses.txt'
     tum.write_text(text)
     path = kit.write(kit.standard())
+    options = BagOptions(poses=str(tum))
     with pytest.raises(VlocError, match=words):
-        BagReader(path, BagOptions(poses=str(tum))).trajectory()
+        BagReader(path, options).trajectory()
+    (problem,) = (p for p in survey(path, options).problems if p.fatal)
+    assert re.search(words, problem.what)
 
 
 def test_odometry_at_its_own_rate(kit: Any) -> None:

@@ -20,15 +20,19 @@ _DEFAULT = BagOptions()
 def info(
     recording: tyro.conf.Positional[Path],
     options: Annotated[BagOptions, tyro.conf.arg(name='')] = _DEFAULT,
-) -> None:
+) -> int:
     """Look a recording over: topics, rates, gaps, cameras, poses, and what to mend.
+
+    The exit code is 0 if a map can be made from it, and 2 if not.
 
     Args:
         recording: a rosbag2 folder, a .mcap, .db3 or .bag file, or a 7-Scenes or ACE folder.
         options: which topics and poses to use.
     """
-    logging.getLogger('vloc_models.frames').setLevel(logging.WARNING)  # the survey says it all
-    show(survey(recording, options), Console(soft_wrap=True))
+    logging.getLogger('vloc_models.frames').setLevel(logging.ERROR)  # the survey says it all
+    found = survey(recording, options)
+    show(found, Console(soft_wrap=True))
+    return 2 if any(p.fatal for p in found.problems) else 0
 
 
 def show(found: BagSurvey, console: Console) -> None:
@@ -42,7 +46,8 @@ def show(found: BagSurvey, console: Console) -> None:
         console.print(_topics(found))
     for camera in found.cameras:
         console.print(_camera(camera), highlight=False)
-    console.print(f'poses     {found.poses_source}, {found.length_m:.1f} m long', highlight=False)
+    length = f', {found.length_m:.1f} m long' if found.length_m else ''
+    console.print(f'poses     {found.poses_source}{length}', highlight=False)
     for source in found.pose_sources:
         drifts = ', drifts' if source.drifts else ''
         console.print(

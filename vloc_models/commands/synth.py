@@ -13,7 +13,7 @@ from vloc_models.frames.cameras import read_calibration
 from vloc_models.frames.synthetic import SyntheticSource, SyntheticSpec
 from vloc_models.frames.synthetic.preview import write_preview
 from vloc_models.frames.synthetic.rigs import RIGS, Mount, RigName
-from vloc_models.frames.write_bag import WriteOptions, write_bag
+from vloc_models.frames.write_bag import WriteOptions, check_replaceable, write_bag
 from vloc_models.records import Frame, View
 
 _DEFAULT = SyntheticSpec()
@@ -50,7 +50,9 @@ def synth(
     mapping = spec.drive.kind == 'mapping'
     with_depth = depth == 'yes' or (depth == 'auto' and mapping)
     console = Console(stderr=True)
-    if bag.exists() and not overwrite:
+    if overwrite:
+        check_replaceable(bag)
+    elif bag.exists():  # before minutes of work, not after
         raise VlocError(f'{bag} exists already', 'choose another name, or add --overwrite')
     source = SyntheticSource(spec, cache, _mounts(spec.rig, camera))
     seconds = (source.span_ns[1] - source.span_ns[0]) / 1e9

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +53,7 @@ class BagReader:
     def __enter__(self) -> 'BagReader':
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -88,7 +82,7 @@ class BagReader:
             index.tree.inherit_static(relative.own_index.tree)
             for topic, changes in relative.own_index.infos.items():
                 index.infos.setdefault(topic, changes[-1:])
-        for fault in index.faults + index.tree.faults:
+        for fault in self.recording.notes + index.faults + index.tree.faults:
             self._note(fault)
         for topic in index.poses.values():
             for reason, count in topic.faults.items():

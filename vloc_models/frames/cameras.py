@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from vloc_models import config
 from vloc_models.errors import BagError, VlocError
 from vloc_models.geometry.camera import Camera, camera_from_ros
 
@@ -77,7 +77,7 @@ def read_calibration(path: Path, rectified: bool = False) -> Camera:
         BagError: if the file is missing, no calibration, or its numbers are unusable.
     """
     try:
-        data = yaml.safe_load(path.read_text())
+        data = config.parse(path.read_bytes(), str(path))
         if 'camera_matrix' in data:
             matrix = {
                 'k': data['camera_matrix']['data'],
@@ -92,10 +92,8 @@ def read_calibration(path: Path, rectified: bool = False) -> Camera:
         return camera_from_info(msg, rectified, str(path))
     except OSError as e:
         raise BagError(f'{path}: {e.strerror}', _FIX_FILE) from e
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise BagError(f'{path}: not a camera calibration: {e!r}', _FIX_FILE) from e
-    except ValueError as e:
-        raise BagError(f'{path}: {e}', _FIX_FILE) from e
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ FIX_POSES = (
     'record /tf with map->base_link (run SLAM while recording), or a pose topic, or give a TUM '
     'file with --poses'
 )
+FIX_CLOCK = (
+    'stamp images and poses by one clock: let the camera driver use the time of ROS, and set '
+    'use_sim_time on all nodes or on none'
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def choose_poses(
     if not shares or max(s for s, _ in shares) == 0:
         tried = '; '.join(f'{s.words}: {_why(s, stamps_ns)}' for _, s in shares)
         tried = f' ({tried})' if tried else ''
-        raise BagError(f'no poses in {options.map_frame!r} at the image stamps{tried}', FIX_POSES)
+        fix = FIX_CLOCK if any(_elsewhen(s, stamps_ns) for _, s in shares) else FIX_POSES
+        raise BagError(f'no poses in {options.map_frame!r} at the image stamps{tried}', fix)
     return max(shares, key=lambda pair: pair[0])[1]
 
 
@@ -175,13 +180,13 @@ def _topic_source(
 ) -> PoseSource:
     """The poses of a topic, carried to the body and, where TF knows how, into the map."""
     tree, gap, parent, fixed = index.tree, options.max_gap_ns, topic.frame_id, options.map_frame
-    held, why = options.pose_frame or topic.child_frame_id, ''
+    held, why = options.pose_frame or topic.child_frame_id, 'the pose of '
     if not held:
-        held = camera if _says(topic.name, _CAMERA) and camera != body else body
-        why = ' by its name' if held == camera else ' (no other frame is told)'
+        held = camera if _says(topic.name, _CAMERA) else body
+        why = 'by its name the pose of ' if held != body else 'taken as the pose of '
     if held not in tree.frames and held != body:
-        held, why = body, f' ({held!r} is not in TF)'
-    words = f'{topic.name} ({topic.msgtype.split("/")[-1]}, the pose of {held}{why})'
+        held, why = body, f'{held!r} is not in TF: taken as the pose of '
+    words = f'{topic.name} ({topic.msgtype.split("/")[-1]}, {why}{held})'
     carry: Callable[[int], Array] | None = None
     if not drifts and parent and parent != fixed:
         if tree.is_connected(fixed, parent):
@@ -243,6 +248,15 @@ def _present(source: PoseSource, stamps_ns: Sequence[int]) -> PoseSource:
     if not source.share(stamps_ns):
         source.at(stamps_ns[len(stamps_ns) // 2])
     return source
+
+
+def _elsewhen(source: PoseSource, stamps_ns: Sequence[int]) -> bool:
+    """Whether the poses ended before the images began, or began after they ended."""
+    try:
+        own = source.stamps()
+    except BagError:
+        return False
+    return len(own) > 0 and bool(own[-1] < stamps_ns[0] or own[0] > stamps_ns[-1])
 
 
 def _why(source: PoseSource, stamps_ns: Sequence[int]) -> str:

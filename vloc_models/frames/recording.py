@@ -3,13 +3,11 @@
 Whatever the library raises on a damaged file becomes one BagError that says how to repair it.
 """
 
-import logging
 import struct
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from rosbags.rosbag1 import Reader as Rosbag1
@@ -20,7 +18,6 @@ from rosbags.typesys.store import Typestore
 from vloc_models.errors import BagError
 
 _TF_MESSAGE = 'geometry_msgs/TransformStamped[] transforms'
-log = logging.getLogger(__name__)
 T = TypeVar('T')
 _SUFFIXES = ('.mcap', '.db3', '.bag')
 _REPAIR = {
@@ -59,27 +56,24 @@ class Recording:
             BagError: if there is no bag, or it cannot be opened.
         """
         self.path = path.parent if path.name == 'metadata.yaml' else path
+        self.notes: list[str] = []  # what is odd about the files
         self._readers: list[Rosbag1 | Rosbag2] = []
-        files = _storage_files(self.path)
-        self.is_ros1 = files[0].suffix == '.bag'
+        self._files = _storage_files(self.path, self.notes)
+        self.is_ros1 = self._files[0].suffix == '.bag'
         self._types = _typestore(self.is_ros1)
-        for file in files:
-            kind = Rosbag1 if self.is_ros1 else Rosbag2
-            reader = self._guard(lambda kind=kind, file=file: kind(file))
-            self._guard(reader.open)
-            self._readers.append(reader)
+        try:
+            for file in self._files:
+                self._open(file)
+        except BagError:
+            self.close()
+            raise
         self._readers.sort(key=lambda reader: reader.start_time)
         self.topics = self._topics()
 
     def __enter__(self) -> 'Recording':
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -99,9 +93,8 @@ class Recording:
     @property
     def storage(self) -> str:
         """The kind of file, in words."""
-        files = _storage_files(self.path)
-        folder = files[0].is_dir()
-        suffixes = [f.suffixes for f in sorted(files[0].iterdir() if folder else files)]
+        first = self._files[0]
+        suffixes = [f.suffixes for f in (first.iterdir() if first.is_dir() else self._files)]
         kinds = {s for found in suffixes for s in found if s in _SUFFIXES}
         words = ['rosbag1' if self.is_ros1 else 'rosbag2', *sorted(k[1:] for k in kinds)]
         if any('.zstd' in found for found in suffixes):
@@ -122,11 +115,15 @@ class Recording:
             BagError: where the file is damaged.
         """
         for reader in self._readers:
+            where = Path(str(reader.path))
             wanted = [c for c in reader.connections if c.topic in topics]
             if not wanted:
                 continue
             stream = iter(reader.messages(wanted, start_ns, stop_ns))
-            while (item := self._guard(lambda s=stream: next(s, None))) is not None:
+            while (item := self._guard(lambda s=stream: next(s, None), where)) is not None:
+                if not isinstance(item[1], int) or not isinstance(item[2], bytes | memoryview):
+                    what = f'{where}: damaged: a message without a time or contents'  # sqlite
+                    raise BagError(what, self._fix(where))
                 yield RawMessage(item[0].topic, item[1], item[2])
 
     def decode(self, raw: bytes, msgtype: str) -> Any:
@@ -136,7 +133,10 @@ class Recording:
             BagError: if the bytes are no such message.
         """
         read = self._types.deserialize_ros1 if self.is_ros1 else self._types.deserialize_cdr
-        return self._guard(lambda: read(raw, msgtype))
+        try:
+            return read(raw, msgtype)
+        except Exception as e:  # the library raises nearly every type on damaged bytes
+            raise BagError(f'a damaged message: {_reason(e)}', self._fix(self.path)) from e
 
     def header(self, raw: bytes) -> tuple[int, str]:
         """The stamp (ns) and frame of a message that begins with a std_msgs/Header.
@@ -150,9 +150,16 @@ class Recording:
         try:
             sec, nanosec, size = struct.unpack_from(f'{order}iII', raw, 4)
         except struct.error as e:
-            raise BagError(f'{self.path}: a message of {len(raw)} bytes', self._fix()) from e
+            what = f'a damaged message of {len(raw)} bytes'
+            raise BagError(what, self._fix(self.path)) from e
         name = bytes(raw[16 : 16 + size]).split(b'\0')[0]
         return sec * 10**9 + nanosec, name.decode(errors='replace').lstrip('/')
+
+    def _open(self, file: Path) -> None:
+        kind = Rosbag1 if self.is_ros1 else Rosbag2
+        reader = self._guard(lambda: kind(file), file)
+        self._guard(reader.open, file)
+        self._readers.append(reader)
 
     def _topics(self) -> dict[str, Topic]:
         counts: dict[str, Topic] = {}
@@ -162,19 +169,39 @@ class Recording:
                 counts[c.topic] = Topic(c.topic, c.msgtype, before + c.msgcount)
         return dict(sorted(counts.items()))
 
-    def _fix(self) -> str:
-        suffix = self.path.suffix if self.path.suffix in _SUFFIXES else ''
-        return _REPAIR[suffix].format(self.path)
+    @staticmethod
+    def _fix(path: Path) -> str:
+        suffix = path.suffix if path.suffix in _SUFFIXES else ''
+        return _REPAIR[suffix].format(path)
 
-    def _guard(self, call: Callable[[], T]) -> T:
+    def _guard(self, call: Callable[[], T], path: Path) -> T:
+        """Call the library on a file or folder; whatever it raises becomes a BagError."""
         try:
             return call()
         except PermissionError as e:
-            self.close()
-            raise BagError(f'{self.path}: no permission to read it', 'chmod it') from e
+            raise BagError(f'{path}: no permission to read it', 'chmod it') from e
         except Exception as e:  # the library raises nearly every type on damaged files
-            text = str(e).strip() or type(e).__name__
-            raise BagError(f'{self.path}: damaged or not a bag: {text[:200]}', self._fix()) from e
+            culprit = _first_damaged(path)
+            what = f'{culprit}: damaged or not a bag: {_reason(e)}'
+            raise BagError(what, self._fix(culprit)) from e
+
+
+def _reason(e: Exception) -> str:
+    return (str(e).strip() or type(e).__name__)[:200]
+
+
+def _first_damaged(path: Path) -> Path:
+    """The part of a split bag that cannot be opened; the bag itself where all can, or none is."""
+    parts = sorted(f for f in path.iterdir() if f.suffix == '.mcap') if path.is_dir() else []
+    return next((part for part in parts if not _opens(part)), path)
+
+
+def _opens(file: Path) -> bool:
+    try:
+        with Rosbag2(file):
+            return True
+    except Exception:  # as in _guard
+        return False
 
 
 @cache
@@ -187,7 +214,7 @@ def _typestore(ros1: bool) -> Typestore:
     return store
 
 
-def _storage_files(path: Path) -> list[Path]:
+def _storage_files(path: Path, notes: list[str]) -> list[Path]:
     """What to open: the folder itself, a file, or all files of a folder without metadata."""
     if not path.exists():
         raise BagError(f'{path}: no such bag', 'name the folder of a rosbag2, or a bag file')
@@ -198,7 +225,7 @@ def _storage_files(path: Path) -> list[Path]:
                 f'{path}: a folder without metadata.yaml and without bag files of one kind',
                 f'name the bag itself, or run "ros2 bag reindex {path}"',
             )
-        log.warning('%s has no metadata.yaml: reading %d bag files in it', path, len(files))
+        notes.append(f'the folder has no metadata.yaml: all {len(files)} bag files in it are read')
         return files
     if path.is_file() and path.suffix not in _SUFFIXES:
         raise BagError(
@@ -209,5 +236,5 @@ def _storage_files(path: Path) -> list[Path]:
         raise BagError(f'{path}: the file is empty', 'record again, or copy it again')
     wal = path.with_name(path.name + '-wal')
     if path.suffix == '.db3' and wal.exists() and wal.stat().st_size:
-        log.warning('%s: the recorder was killed; the messages in %s are not read', path, wal)
+        notes.append(f'the recorder was killed; the messages in {wal.name} are not read')
     return [path]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vloc_models.errors import BagError
+from vloc_models.errors import BagError, VlocError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.folder import FolderReader, is_folder_layout
@@ -81,7 +81,7 @@ class _Findings:
     def attempt(self, call: Callable[[], T], fatal: bool = True) -> T | None:
         try:
             return call()
-        except BagError as e:
+        except VlocError as e:
             problem = Problem(e.what, e.fix, fatal)
             if all(problem.what != p.what for p in self.problems):
                 self.problems.append(problem)
@@ -116,7 +116,7 @@ def survey(path: Path, options: BagOptions | None = None) -> BagSurvey:
             sources = pose_candidates(index, options, reader.body, views[0].frame_id)
             candidates = tuple(PoseSummary(s.words, s.share(stamps), s.drifts) for s in sources)
             if cameras:
-                found.attempt(lambda: next(reader.frames()))
+                found.attempt(lambda: _first_frame(reader))
             found.attempt(lambda: check_mapping(reader))
             found.problems += jumps(reader.trajectory() if _has_poses(reader) else None)
         found.problems += [Problem(note, '', fatal=False) for note in reader.notes]
@@ -187,10 +187,16 @@ def jumps(poses: Trajectory | None) -> list[Problem]:
     return [Problem(what, 'check the source of the poses, or leave that part out', fatal=False)]
 
 
+def _first_frame(source: FrameSource) -> None:
+    """Check that at least one frame can be read."""
+    if next(source.frames(), None) is None:
+        raise BagError('no frame can be read, though there are images', 'see the notes')
+
+
 def _has_poses(reader: BagReader) -> bool:
     try:
         return reader.poses is not None
-    except BagError:
+    except VlocError:
         return False
 
 
@@ -212,7 +218,7 @@ def _survey_folder(path: Path, options: BagOptions) -> BagSurvey:
     cameras = (found.attempt(lambda: reader.cameras) or ()) if frames else ()
     poses = found.attempt(lambda: check_mapping(reader)) if cameras else None
     if cameras:
-        found.attempt(lambda: next(reader.frames()))
+        found.attempt(lambda: _first_frame(reader))
     notes = [Problem(note, '', fatal=False) for note in reader.notes]
     return BagSurvey(
         path,

@@ -17,6 +17,7 @@ from vloc_models.errors import BagError
 from vloc_models.geometry import se3
 
 Array = NDArray[np.float64]
+_FAR_M = 1e8  # UTM needs 1e7; flipped bits overflow
 _FIX_GAP = 'record /tf without losses, raise --max-gap-s, or leave that part out'
 _FIX_LOOP = 'let only one node publish each transform'
 _LOOP = 'tf: loop '
@@ -44,6 +45,8 @@ class Samples:
         norm = math.sqrt(x * x + y * y + z * z + w * w)
         if not math.isfinite(norm + t[0] + t[1] + t[2]):
             return 'NaN or infinity'
+        if max(map(abs, t)) > _FAR_M:
+            return f'a translation of {max(map(abs, t)):.1e} m'
         if abs(norm - 1) > 1e-2:
             return f'a quaternion of length {norm:.3g}'
         row = (t[0], t[1], t[2], x / norm, y / norm, z / norm, w / norm)
@@ -222,7 +225,7 @@ class TransformTree:
         """What was wrong with the transforms, one line each."""
         with self._lock:
             lines = [
-                text + (f' ({n} times, first at {_s(stamp)})' if stamp else '')
+                text + (f' ({n} x, first at {_s(stamp)})' if stamp else '')
                 for text, (n, stamp) in self._faults.items()
             ]
             for child, edge in self._edges.items():

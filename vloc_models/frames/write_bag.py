@@ -147,11 +147,15 @@ class _Bag:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                with _write_errors(self.target):
+                    self._writer.close()
+        except BagError:
+            self._writer.abort()
+            raise
         if kind is not None:
             self._writer.abort()
-            return
-        with _write_errors(self.target):
-            self._writer.close()
 
     def add(self, frame: Frame) -> None:
         """Write one frame, and the odometry up to it."""

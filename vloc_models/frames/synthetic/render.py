@@ -22,6 +22,7 @@ from vloc_models.frames.synthetic.world import World
 from vloc_models.geometry.camera import Camera
 
 Array = NDArray[np.float64]
+_AT_ONCE = 20_000  # cv2.remap makes nothing wider than 32767
 
 
 class Renderer:
@@ -68,13 +69,8 @@ class Renderer:
         ids = self.trace(rays, T_map_cam)
         depth = depth_of(self.world.surfaces, ids, rays, T_map_cam)
         light = self.shade(ids, rays * depth[..., None], T_map_cam, camera.fx)
-        edge = np.zeros(ids.shape, bool)
-        across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
-        edge[:, 1:], edge[1:] = across, edge[1:] | down
-        edge[:, :-1] |= across
-        edge[:-1] |= down
-        v, u = np.nonzero(edge)
-        if len(u):
+        edges = np.argwhere(_on_edge(ids))
+        for v, u in (edges[i : i + _AT_ONCE].T for i in range(0, len(edges), _AT_ONCE)):
             between = _between_rays(camera)
             corners = [between[v + dv, u + du] for dv in (0, 1) for du in (0, 1)]
             finer = 0.5 * (rays[v, u] + np.stack(corners))  # [4, N, 3] a quarter pixel off
@@ -106,6 +102,17 @@ class Renderer:
         albedo *= self._grid.sample(self._light, at, s, t)
         albedo[nothing] = 0
         return albedo
+
+
+def _on_edge(ids: Ids) -> NDArray[np.bool_]:
+    """Pixels [H, W] of which a neighbour to the side or above or below sees another rectangle."""
+    edge = np.zeros(ids.shape, bool)
+    across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    return edge
 
 
 @lru_cache(maxsize=16)

@@ -9,10 +9,11 @@ import hashlib
 import json
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -149,18 +150,15 @@ class SyntheticSource:
 
     def frames(self) -> Iterator[Frame]:
         """All frames in time order; what is not in the cache is rendered on the way."""
-        cv2.setNumThreads(1)
-        try:
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                ahead = []
-                for index in range(len(self)):
-                    ahead.append(pool.submit(self.frame, index))
-                    if len(ahead) > 4:
-                        yield ahead.pop(0).result()
-                for task in ahead:
-                    yield task.result()
-        finally:
-            cv2.setNumThreads(-1)
+        workers = os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as pool:
+            ahead = deque[Future[Frame]]()
+            for index in range(len(self)):
+                ahead.append(pool.submit(self.frame, index))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def frame(self, index: int) -> Frame:
         """One frame by its number."""
@@ -184,7 +182,8 @@ class SyntheticSource:
     def _render(self, moment: int, number: int, picture: Path, ids_file: Path) -> None:
         mount, sensor = self.mounts[number], self.spec.sensor
         T_map_cam = self.truth.T_map_body[moment] @ mount.T_base_cam
-        renderer = _renderer(self.spec.world, self.spec.look)
+        with _one_builds:
+            renderer = _renderer(self.spec.world, self.spec.look)
         light, ids, depth = renderer.picture(mount.camera, T_map_cam)
         points_cam = camera_rays(mount.camera) * depth[..., None]
         twist = self._twist(moment, mount.T_base_cam)
@@ -225,7 +224,10 @@ def _save(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise VlocError(f'{path}: {e.strerror}', 'free some disk or set VLOC_CACHE') from e
 
 
-@cache
+_one_builds = threading.Lock()
+
+
+@lru_cache(maxsize=2)  # a tenth of a gigabyte each
 def _renderer(world: WorldSpec, look: LookName) -> Renderer:
     return Renderer(build_world(world), look)
 

@@ -93,9 +93,7 @@ def placed(rects: Iterable[Rect], T: Array) -> list[Rect]:
 
 def standing(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> Array:
     """The transform of something put at (x, y, z) and turned by ``yaw`` radians."""
-    return se3.exp([0, 0, 0, 0, 0, yaw]) + np.array(
-        [[0, 0, 0, x], [0, 0, 0, y], [0, 0, 0, z], [0, 0, 0, 0.0]]
-    )
+    return se3.transform(se3.exp([0, 0, 0, 0, 0, yaw])[:3, :3], [x, y, z])
 
 
 @dataclass(frozen=True, eq=False)
