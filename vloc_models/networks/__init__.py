@@ -1,0 +1,1 @@
+"""The networks: each file holds the settings, the net and the loss of one family."""
