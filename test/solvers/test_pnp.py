@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vloc_models.errors import VlocError
+from vloc_models.geometry import se3
+from vloc_models.geometry.camera import Camera
+from vloc_models.records import SceneCoordinates
+from vloc_models.solvers.pnp import Observation, PnpConfig, _project, _usable, jacobian, solve_pnp
+
+Array = NDArray[np.float64]
+PINHOLE = Camera(640, 480, 500.0, 510.0, 319.5, 239.5)
+BENT = Camera(640, 480, 500.0, 510.0, 325.0, 233.0, 'plumb_bob', (-0.25, 0.06, 0.001, 0, 0))
+OPTICAL = se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.1, 0.05, 0.8])
+T_MAP_BASE = se3.exp([3.0, -2.0, 0.1, 0.02, -0.03, 1.2])
+
+
+def seen(
+    rng: np.random.Generator,
+    count: int,
+    noise_px: float = 0.0,
+    outliers: float = 0.0,
+    camera: Camera = PINHOLE,
+    T_base_cam: Array = OPTICAL,
+) -> Observation:
+    """Random points 1 to 5 m away, some of them wrong, seen from T_MAP_BASE."""
+    pixels = rng.uniform([20, 20], [620, 460], (count, 2))
+    points = se3.apply(
+        T_MAP_BASE @ T_base_cam, camera.unproject(pixels) * rng.uniform(1, 5, (count, 1))
+    )
+    wrong = rng.random(count) < outliers
+    points[wrong] = rng.uniform(-6, 6, (int(wrong.sum()), 3))
+    noisy = pixels + rng.normal(0, noise_px, pixels.shape) if noise_px else pixels
+    return Observation(
+        SceneCoordinates(noisy, points, np.ones(count, np.float32)), camera, T_base_cam
+    )
+
+
+def error(T: Array) -> tuple[float, float]:
+    away = float(np.linalg.norm(T[:3, 3] - T_MAP_BASE[:3, 3]))
+    return away, float(np.degrees(se3.angle_rad(T_MAP_BASE[:3, :3].T @ T[:3, :3])))
+
+
+def test_thirty_percent_inliers_of_4800_are_enough() -> None:
+    found = solve_pnp([seen(np.random.default_rng(0), 4800, 2.0, 0.7)], PnpConfig())
+    assert found is not None
+    away, turned = error(found.T_map_base)
+    assert away < 0.01
+    assert turned < 0.1
+    assert found.inlier_ratio == pytest.approx(0.3, abs=0.03)
+    assert found.coverage == 1
+    assert found.reprojection_px == pytest.approx(2 * 1.18, abs=0.3)  # the median of a 2-D normal
+
+
+@pytest.mark.parametrize('camera', [PINHOLE, BENT])
+def test_exact_correspondences_give_the_exact_pose(camera: Camera) -> None:
+    found = solve_pnp([seen(np.random.default_rng(1), 100, camera=camera)], PnpConfig())
+    assert found is not None
+    assert max(error(found.T_map_base)) < 1e-6
+    assert found.inliers == 100
+
+
+def test_a_rig_is_solved_as_one() -> None:
+    """Two cameras with too little each; one looks back."""
+    rng = np.random.default_rng(2)
+    back = se3.exp([0, 0, 0, 0, 0, np.pi]) @ OPTICAL
+    views = [seen(rng, 40, 1.0), seen(rng, 40, 1.0, camera=BENT, T_base_cam=back)]
+    together = solve_pnp(views, PnpConfig())
+    alone = solve_pnp(views[:1], PnpConfig())
+    assert together is not None
+    assert alone is not None
+    assert error(together.T_map_base)[0] < 0.02
+    assert np.trace(together.covariance) < np.trace(alone.covariance) / 2
+
+
+def test_the_jacobian_equals_differences() -> None:
+    s = _usable(seen(np.random.default_rng(3), 20, camera=BENT))
+    analytic = jacobian(s, T_MAP_BASE)
+    h = 1e-6
+    for k in range(6):
+        step = np.zeros(6)
+        step[k] = h
+        ends = []
+        for sign in (1, -1):
+            T = T_MAP_BASE.copy()
+            T[:3, 3] += sign * step[:3]
+            T[:3, :3] = se3.exp([0, 0, 0, *(sign * step[3:])])[:3, :3] @ T[:3, :3]
+            ends.append(_project(s, se3.inverse(T))[0].ravel())
+        np.testing.assert_allclose(analytic[:, k], (ends[0] - ends[1]) / (2 * h), atol=1e-4)
+
+
+def test_the_covariance_is_what_repetition_shows() -> None:
+    """Monte Carlo: independent noise, so no inflation is due; NEES has 6 degrees of freedom."""
+    config = PnpConfig(min_iterations=20, max_iterations=50)
+    errors, predicted, nees = [], [], []
+    for k in range(300):
+        rng = np.random.default_rng(4)  # the same points
+        clean = seen(rng, 150)
+        shaken = np.random.default_rng(1000 + k).normal(0, 1.5, (150, 2))
+        c = clean.coordinates
+        noisy = SceneCoordinates(c.pixels + shaken, c.points, c.confidence)
+        found = solve_pnp([Observation(noisy, PINHOLE, OPTICAL)], config)
+        assert found is not None
+        turn = found.T_map_base[:3, :3] @ T_MAP_BASE[:3, :3].T
+        e = np.r_[
+            found.T_map_base[:3, 3] - T_MAP_BASE[:3, 3], se3.log(se3.transform(turn, [0] * 3))[3:]
+        ]
+        errors.append(e)
+        predicted.append(found.covariance)
+        nees.append(e @ np.linalg.solve(found.covariance, e))
+    assert np.mean(nees) == pytest.approx(6, abs=0.8)
+    ratio = np.std(errors, axis=0) / np.sqrt(np.diag(np.mean(predicted, 0)))
+    np.testing.assert_allclose(ratio, 1, atol=0.15)
+
+
+def test_a_prior_is_tried_first() -> None:
+    hard = seen(np.random.default_rng(5), 3000, 2.0, 0.985)
+    little = PnpConfig(min_iterations=1, max_iterations=1)
+    assert (blind := solve_pnp([hard], little)) is None or error(blind.T_map_base)[0] > 0.1
+    found = solve_pnp([hard], little, T_MAP_BASE @ se3.exp([0.02, 0, 0, 0, 0, 0.005]))
+    assert found is not None
+    assert error(found.T_map_base)[0] < 0.05
+    with pytest.raises(VlocError, match='prior'):
+        solve_pnp([hard], little, np.zeros((4, 4)))
+
+
+def test_the_same_input_gives_the_same_pose() -> None:
+    a, b = (
+        solve_pnp([seen(np.random.default_rng(6), 500, 2.0, 0.6)], PnpConfig()) for _ in range(2)
+    )
+    assert a is not None
+    assert b is not None
+    np.testing.assert_array_equal(a.T_map_base, b.T_map_base)
+
+
+def test_no_pose_is_an_answer() -> None:
+    rng = np.random.default_rng(7)
+    few = seen(rng, 5)
+    nothing = seen(rng, 300, outliers=1.0)
+    lost = SceneCoordinates(
+        few.coordinates.pixels, few.coordinates.points * np.nan, np.ones(5, np.float32)
+    )
+    point = np.tile(T_MAP_BASE[:3, 3] + [0.5, 2, 1], (50, 1))
+    same = SceneCoordinates(np.full((50, 2), 300.0), point, np.ones(50, np.float32))
+    for o in (few, Observation(lost, PINHOLE, OPTICAL), Observation(same, PINHOLE, OPTICAL)):
+        assert solve_pnp([o], PnpConfig()) is None
+    assert solve_pnp([], PnpConfig()) is None
+    guess = solve_pnp([nothing], PnpConfig())
+    assert guess is None or guess.inlier_ratio < 0.1
+
+
+def test_nan_points_are_left_out() -> None:
+    o = seen(np.random.default_rng(8), 200)
+    o.coordinates.points[::3] = np.nan
+    found = solve_pnp([o], PnpConfig())
+    assert found is not None
+    assert found.inliers == 133
+    assert max(error(found.T_map_base)) < 1e-6

@@ -1,0 +1,210 @@
+"""The pose of a robot from map points seen by one or several cameras: PoseLib, and a covariance.
+
+PoseLib (LO-RANSAC, then non-linear refinement) gives the pose; how sure it is follows from the
+inliers' Jacobians. Neighbouring cells of a network err together, so that this covariance is too
+small by a factor which calibration on held-out frames has to find.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import poselib
+from numpy.typing import NDArray
+
+from vloc_models.checks import check_se3, check_shape
+from vloc_models.geometry import se3
+from vloc_models.geometry.camera import Camera
+from vloc_models.records import PoseEstimate, SceneCoordinates
+
+Array = NDArray[np.float64]
+_FEWEST = 6  # correspondences below which a pose is chance
+_COVERAGE_CELLS = (4, 3)  # columns and rows each image is divided into
+_WORST_CONDITION = 1e12  # of the scaled normal equations; beyond it a direction is not seen
+
+
+@dataclass(frozen=True)
+class PnpConfig:
+    """How a pose is searched for."""
+
+    inlier_px: float = 10.0  # a point reprojected further off does not count
+    min_iterations: int = 100
+    max_iterations: int = 2000
+    success_probability: float = 0.9999
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What one camera of the robot saw."""
+
+    coordinates: SceneCoordinates
+    camera: Camera
+    T_base_cam: Array  # [4, 4]
+
+
+@dataclass(frozen=True, eq=False)
+class _Sighting:
+    """The usable part of an observation, in undistorted pixels around the principal point."""
+
+    pixels: Array  # [N, 2]
+    points: Array  # [N, 3] map
+    focal: Array  # [2]
+    T_cam_base: Array
+    cell: NDArray[np.int64]  # [N] of the coverage grid
+
+
+def solve_pnp(
+    observations: Sequence[Observation], config: PnpConfig, prior: Array | None = None
+) -> PoseEstimate | None:
+    """Find T_map_base.
+
+    Args:
+        observations: one a camera that saw anything; NaN points and pixels are left out.
+        config: thresholds and effort.
+        prior: T_map_base [4, 4] to try first, e.g. predicted by odometry.
+
+    Returns:
+        The pose, its 6x6 covariance (not yet inflated) and what supports it; None without one.
+    """
+    if prior is not None:
+        check_se3(prior, 'prior')
+    sightings = [_usable(o) for o in observations]
+    sightings = [s for s in sightings if len(s.pixels)]
+    total = sum(len(s.pixels) for s in sightings)
+    if total < _FEWEST:
+        return None
+    T_base_map = _ransac(sightings, config, prior)
+    if T_base_map is None:
+        return None
+    inliers = [_inliers(s, T_base_map, config.inlier_px) for s in sightings]
+    kept = [_only(s, keep) for s, keep in zip(sightings, inliers, strict=True)]
+    count = sum(len(s.pixels) for s in kept)
+    if count < _FEWEST:
+        return None
+    T_map_base = se3.inverse(T_base_map)
+    residuals = np.concatenate([_project(s, T_base_map)[0] - s.pixels for s in kept])
+    covariance = _covariance(np.concatenate([jacobian(s, T_map_base) for s in kept]), residuals)
+    if covariance is None:
+        return None
+    cells = sum(len(np.unique(s.cell)) for s in kept)
+    return PoseEstimate(
+        T_map_base,
+        covariance,
+        inliers=count,
+        inlier_ratio=count / total,
+        coverage=cells / (len(observations) * _COVERAGE_CELLS[0] * _COVERAGE_CELLS[1]),
+        reprojection_px=float(np.median(np.linalg.norm(residuals, axis=1))),
+    )
+
+
+def jacobian(s: _Sighting, T_map_base: Array) -> Array:
+    """Derivatives [2 N, 6] of the pixels by the pose, perturbed as ROS tells a covariance.
+
+    The position moves along the map's axes and the robot turns about them where it stands:
+    p' = p + dp and R' = Exp(dphi) R, so that d(X_base) = R^T (-dp + [X - p]_x dphi).
+    """
+    R, p = T_map_base[:3, :3], T_map_base[:3, 3]
+    in_cam = se3.apply(s.T_cam_base, se3.apply(se3.inverse(T_map_base), s.points))
+    x, y, z = in_cam.T
+    zero = np.zeros_like(z)
+    by_point = np.stack(
+        [np.stack([1 / z, zero, -x / z**2], 1), np.stack([zero, 1 / z, -y / z**2], 1)], 1
+    )  # [N, 2, 3]
+    turn = s.T_cam_base[:3, :3] @ R.T
+    away = s.points - p
+    cross = np.stack([se3.hat(v) for v in away])
+    by_pose = np.concatenate([np.broadcast_to(-turn, cross.shape), turn @ cross], 2)  # [N, 3, 6]
+    return ((by_point * s.focal[:, None]) @ by_pose).reshape(-1, 6)
+
+
+def _usable(o: Observation) -> _Sighting:
+    check_shape(o.coordinates.points, 'N 3', 'points', N=len(o.coordinates.pixels))
+    rays = o.camera.unproject(o.coordinates.pixels)[:, :2]
+    good = np.isfinite(rays).all(1) & np.isfinite(o.coordinates.points).all(1)
+    focal = np.array([o.camera.fx, o.camera.fy])
+    share = o.coordinates.pixels[good] / [o.camera.width, o.camera.height]
+    column, row = np.clip(
+        (share * _COVERAGE_CELLS).astype(int), 0, np.array(_COVERAGE_CELLS) - 1
+    ).T
+    cell = row * _COVERAGE_CELLS[0] + column
+    points = o.coordinates.points[good]
+    return _Sighting(rays[good] * focal, points, focal, se3.inverse(o.T_base_cam), cell)
+
+
+def _only(s: _Sighting, keep: NDArray[np.bool_]) -> _Sighting:
+    return _Sighting(s.pixels[keep], s.points[keep], s.focal, s.T_cam_base, s.cell[keep])
+
+
+def _ransac(sightings: list[_Sighting], config: PnpConfig, prior: Array | None) -> Array | None:
+    """T_base_map by PoseLib, whose poses are [R t] from the world to the camera or rig."""
+    options = {
+        'max_reproj_error': config.inlier_px,
+        'min_iterations': config.min_iterations,
+        'max_iterations': config.max_iterations,
+        'success_prob': config.success_probability,
+        'seed': config.seed,
+    }
+    start = None if prior is None else se3.inverse(prior)
+    if len(sightings) == 1:
+        s = sightings[0]
+        first = None if start is None else _to_poselib(s.T_cam_base @ start)
+        pose, info = poselib.estimate_absolute_pose(
+            s.pixels, s.points, _pinhole(s), options, {}, first
+        )
+        found = se3.inverse(s.T_cam_base) @ _from_poselib(pose)
+    else:
+        pose, info = poselib.estimate_generalized_absolute_pose(
+            [s.pixels for s in sightings],
+            [s.points for s in sightings],
+            [_to_poselib(s.T_cam_base) for s in sightings],
+            [_pinhole(s) for s in sightings],
+            options,
+            {},
+            None if start is None else _to_poselib(start),
+        )
+        found = _from_poselib(pose)
+    if info['num_inliers'] < _FEWEST or not np.isfinite(found).all():
+        return None
+    return found
+
+
+def _pinhole(s: _Sighting) -> dict[str, Any]:
+    return {'model': 'PINHOLE', 'width': 1, 'height': 1, 'params': [*s.focal.tolist(), 0.0, 0.0]}
+
+
+def _to_poselib(T: Array) -> Any:
+    pose = poselib.CameraPose()
+    pose.R, pose.t = T[:3, :3], T[:3, 3]
+    return pose
+
+
+def _from_poselib(pose: Any) -> Array:
+    return se3.transform(pose.R, pose.t)
+
+
+def _project(s: _Sighting, T_base_map: Array) -> tuple[Array, Array]:
+    """Pixels [N, 2] of the points, and their depth [N]."""
+    in_cam = se3.apply(s.T_cam_base @ T_base_map, s.points)
+    z = in_cam[:, 2]
+    return in_cam[:, :2] / np.where(z > 0, z, np.nan)[:, None] * s.focal, z
+
+
+def _inliers(s: _Sighting, T_base_map: Array, within_px: float) -> NDArray[np.bool_]:
+    pixels, z = _project(s, T_base_map)
+    return (z > 0) & (np.linalg.norm(pixels - s.pixels, axis=1) < within_px)
+
+
+def _covariance(J: Array, residuals: Array) -> Array | None:
+    """s^2 (J^T J)^-1 [6, 6] with s^2 the residuals' variance; None if a direction is not seen."""
+    freedom = max(residuals.size - 6, 1)
+    variance = max(float((residuals**2).sum()) / freedom, 1e-12)
+    scale = np.sqrt((J**2).sum(0))
+    if not (scale > 0).all():
+        return None
+    normal = (J / scale).T @ (J / scale)
+    if np.linalg.cond(normal) > _WORST_CONDITION:
+        return None
+    inverse = np.linalg.inv(normal) / np.outer(scale, scale)
+    return variance * (inverse + inverse.T) / 2
