@@ -68,7 +68,8 @@ def main(options: Options) -> None:
     table = Table('world', 'light map/query', 'seed', 'frames/s', '5 cm / 5 deg', 'median cm')
     for r in rows:
         recall, median = f'{r["recall_5cm_5deg"]:.1%}', f'{r["median_cm"]:.2f}'
-        light, speed = f'{r["map"]}/{r["query"]}', f'{r["frames_per_s"]:.1f}'
+        light = f'{r["map"]}/{r["query"]}'
+        speed = f'{r["frames_per_s"]:.1f}' if r['map'] == r['query'] else 'cached'
         table.add_row(r['texture'], light, str(r['seed']), speed, recall, median)
     Console().print(table)
     if options.json:

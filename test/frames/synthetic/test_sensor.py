@@ -43,3 +43,11 @@ def test_motion_blur_smears_along_the_motion_only() -> None:
     along = motion_blur(light, points, CAMERA, nodding, 0.05)
     assert ((along > 0.05) & (along < 0.95))[60, :, 0].sum() <= 2
     np.testing.assert_array_equal(motion_blur(light, points, CAMERA, np.zeros(6), 0.05), light)
+
+
+def test_dark_pictures_are_noisier() -> None:
+    grey = np.full((120, 160, 3), 0.16, np.float32)
+    spec = SensorSpec(vignette=0, lens_blur_px=0, drift=0, auto_exposure=1.0)
+    light, dark = (expose(x, spec, 0, rng()) for x in (grey, grey * 0.1))
+    assert dark.mean() == pytest.approx(light.mean(), abs=2)
+    assert dark.std() > 2 * light.std()

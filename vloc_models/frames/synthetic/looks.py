@@ -38,7 +38,7 @@ LOOKS: dict[LookName, Look] = {
         palette={'outside': (1, 0.75, 0.6)},
     ),
     'night': Look(
-        lamp=(7, 5.8, 4.0), sky=(0.01, 0.012, 0.02), palette={'outside': (0.5, 0.6, 0.9)}
+        lamp=(1.3, 1.05, 0.7), sky=(0.01, 0.012, 0.02), palette={'outside': (0.5, 0.6, 0.9)}
     ),
     'winter': Look(
         lamp=(4, 4.1, 4.2),

@@ -22,8 +22,8 @@ class SensorSpec:
     auto_exposure: float = 0.75  # 0: fixed gain, 1: every image is equally bright
     target: float = 0.16  # mean linear brightness aimed at
     drift: float = 0.12  # slow random change of the gain, relative
-    shot_noise: float = 0.012  # standard deviation at full white, linear
-    read_noise: float = 0.003  # at black, before the gain
+    shot_noise: float = 0.011  # standard deviation at full white and gain 1, linear
+    read_noise: float = 0.003  # at black and gain 1
     vignette: float = 0.25  # light lost in the corners
     lens_blur_px: float = 0.55  # standard deviation
 
@@ -73,8 +73,9 @@ def expose(
     wobble = 1 + spec.drift * np.sin(0.7 * time_s + 2 * np.sin(0.13 * time_s))
     gain = np.float32((spec.target / mean) ** spec.auto_exposure * wobble)
     signal = light * (gain * _vignette(light.shape[0], light.shape[1], spec.vignette))
-    read = spec.read_noise * min(float(gain), 4.0)
-    sigma = np.sqrt(np.float32(spec.shot_noise**2) * signal + np.float32(read**2))
+    # less light, more gain: the same electrons fluctuate more (shot noise goes with its root)
+    shot, read = spec.shot_noise**2 * float(gain), (spec.read_noise * float(gain)) ** 2
+    sigma = np.sqrt(np.float32(shot) * signal + np.float32(read))
     signal += sigma * _noise(rng, light.shape[0], light.shape[1])
     return _to_srgb(signal)
 
