@@ -114,7 +114,8 @@ def _for_peer(source: SyntheticSource) -> Iterator[tuple[Any, Any, Any]]:
 def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location('peer', path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise SystemExit(f'{path}: no such script; name sift_localizer.py with --peer')
+        _console.print(f'{path}: no such script; name sift_localizer.py with --peer')
+        raise SystemExit(2)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from vloc_models.commands.info import show
 from vloc_models.commands.main import main
+from vloc_models.frames.survey import BagSurvey
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 
@@ -21,6 +24,15 @@ def test_info_tells_what_a_bag_holds(bag: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     for words in ('10 frames', '640x480', 'TF map->base_link', '/odom', 'ready'):
         assert words in said
+
+
+def test_names_with_brackets_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    words = '/camera[1] (Odometry [m])'
+    found = BagSurvey(Path('/run[0]'), 'mcap', 1, 1.0, poses_source=words, odom_source=words)
+    show(found, Console(soft_wrap=True))
+    said = capsys.readouterr().out
+    assert '/run[0]' in said
+    assert said.count(words) == 2
 
 
 def test_info_tells_what_is_missing(bag: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -38,7 +39,7 @@ def info(
 def show(found: BagSurvey, console: Console) -> None:
     """Print a survey."""
     console.print(
-        f'[bold]{found.path}[/]  {found.storage}, {_size(found.size_bytes)}, '
+        f'[bold]{escape(str(found.path))}[/]  {found.storage}, {_size(found.size_bytes)}, '
         f'{found.duration_s:.1f} s, {found.frames} frames',
         highlight=False,
     )
@@ -47,14 +48,12 @@ def show(found: BagSurvey, console: Console) -> None:
     for camera in found.cameras:
         console.print(_camera(camera), highlight=False)
     length = f', {found.length_m:.1f} m long' if found.length_m else ''
-    console.print(f'poses     {found.poses_source}{length}', highlight=False)
+    console.print(Text(f'poses     {found.poses_source}{length}'))
     for source in found.pose_sources:
         drifts = ', drifts' if source.drifts else ''
-        console.print(
-            f'          found: {source.words}: {source.share:.0%} of the frames{drifts}',
-            highlight=False,
-        )
-    console.print(f'odometry  {found.odom_source}', highlight=False)
+        words = f'          found: {source.words}: {source.share:.0%} of the frames{drifts}'
+        console.print(Text(words))
+    console.print(Text(f'odometry  {found.odom_source}'))
     for problem in found.problems:
         console.print(_problem(problem))
     if not any(p.fatal for p in found.problems):

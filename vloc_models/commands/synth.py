@@ -49,7 +49,7 @@ def synth(
     """
     mapping = spec.drive.kind == 'mapping'
     with_depth = depth == 'yes' or (depth == 'auto' and mapping)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     if overwrite:
         check_replaceable(bag)
     elif bag.exists():  # before minutes of work, not after

@@ -104,3 +104,11 @@ def test_low_texture_is_plain() -> None:
 def test_impossible_worlds_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(VlocError, match='world'):
         WorldSpec(**wrong)  # type: ignore[arg-type]
+
+
+def test_more_surfaces_than_a_cached_picture_can_number_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('vloc_models.frames.synthetic.world.MAX_SURFACES', 100)
+    with pytest.raises(VlocError, match='surfaces'):
+        build_world(WorldSpec(seed=5, rooms=1, texture='low'))

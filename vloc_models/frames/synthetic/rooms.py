@@ -134,7 +134,7 @@ def _cells(xy: Array) -> tuple[int, int]:
 
 
 def _somewhere(plan: RoomPlan, piece: Piece, rng: np.random.Generator) -> Array:
-    """A random place: back to a wall, or free with any right angle (and a little off it)."""
+    """A random place: back to a wall, or free, turned by quarters."""
     if piece.at_wall:
         side = rng.choice(np.array(['south', 'west', 'north', 'east']))
         T_room_wall, length = side_frames(plan)[side]
@@ -147,7 +147,7 @@ def _somewhere(plan: RoomPlan, piece: Piece, rng: np.random.Generator) -> Array:
 
 
 def _reachable(room: Room, doors: list[Array]) -> bool:
-    """All door zones and at least a third of the room hang together for the robot."""
+    """All door zones hang together for the robot, with a good part of the room's floor."""
     free = room.walkable()
     part = parts(free)
     ids = set()

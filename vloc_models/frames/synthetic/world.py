@@ -22,6 +22,10 @@ from vloc_models.geometry import se3
 Array = NDArray[np.float64]
 
 
+MAX_ROOMS = 32  # the textures of more do not fit one atlas
+MAX_SURFACES = 65_534  # a cached picture numbers them with 16 bits
+
+
 @dataclass(frozen=True)
 class WorldSpec:
     """What world to make. The same description gives the same world, to the pixel."""
@@ -34,8 +38,8 @@ class WorldSpec:
     lookalikes: int = 0  # this many have its furniture but other pictures and clutter
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rooms <= 64:
-            raise VlocError(f'world: {self.rooms} rooms', 'choose 1 to 64')
+        if not 1 <= self.rooms <= MAX_ROOMS:
+            raise VlocError(f'world: {self.rooms} rooms', f'choose 1 to {MAX_ROOMS}')
         copies = self.repeats + self.lookalikes
         if min(self.repeats, self.lookalikes) < 0 or copies >= self.rooms:
             raise VlocError(
@@ -91,6 +95,8 @@ def build_world(spec: WorldSpec) -> World:
         lamps += [se3.apply(room.T_map_room, p) for p in built.lamps]
         grids.append(~built.blocked)
     floor = _floor(rooms, grids)
+    if len(rects) > MAX_SURFACES:
+        raise VlocError(f'world: {len(rects)} surfaces are too many', 'choose fewer rooms')
     table = SurfaceTable.of(rects)
     return World(spec, table, tuple(painter.textures), np.array(lamps), tuple(rooms), floor)
 
