@@ -22,7 +22,7 @@ from vloc_models.geometry import se3
 Array = NDArray[np.float64]
 
 
-MAX_ROOMS = 32  # the textures of more do not fit one atlas
+MAX_ROOMS = 24  # their textures fit one atlas with room to spare
 MAX_SURFACES = 65_534  # a cached picture numbers them with 16 bits
 
 
