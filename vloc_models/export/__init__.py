@@ -1,0 +1,1 @@
+"""Export: a network becomes an ONNX graph with a probe."""

@@ -1,0 +1,89 @@
+"""Pictures as other cameras, in other light, would have taken them; for training."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """How strongly pictures are changed; every range is drawn from anew for each picture."""
+
+    gamma: float = 2.0  # exponent up to this or down to its inverse
+    contrast: float = 0.4
+    brightness: float = 40.0  # grey levels
+    shading: float = 0.4  # lighter on one side than on the other by this
+    blur_px: float = 1.5  # sigma
+    motion_px: float = 7.0  # length of a motion blur
+    noise: float = 10.0  # sigma in grey levels
+    jpeg: tuple[int, int] = (30, 95)
+    share: float = 0.4  # of the pictures that get each of blur, motion, noise and jpeg
+
+
+def photometric(image: Grey, config: Photometric, rng: np.random.Generator) -> Grey:
+    """``image`` [H, W] in other light, through another lens, on another sensor."""
+    x = image.astype(np.float32) / 255
+    x = x ** np.float32(config.gamma ** rng.uniform(-1, 1))
+    x *= _shading(image.shape, config.shading, rng)
+    x = (x - x.mean()) * np.float32(1 + rng.uniform(-1, 1) * config.contrast) + x.mean()
+    x = x * 255 + np.float32(rng.uniform(-1, 1) * config.brightness)
+    blur, motion, noise, jpeg = rng.random(4) < config.share
+    if blur:
+        x = cv2.GaussianBlur(x, (0, 0), 0.3 + rng.uniform(0, config.blur_px))
+    if motion:
+        x = cv2.filter2D(x, -1, _motion(rng.uniform(2, config.motion_px), rng.uniform(0, np.pi)))
+    if noise:
+        x = x + rng.standard_normal(x.shape, np.float32) * rng.uniform(0, config.noise)
+    out = np.clip(x, 0, 255).astype(np.uint8)
+    if jpeg:
+        quality = int(rng.integers(*config.jpeg))
+        out = cv2.imdecode(cv2.imencode('.jpg', out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+    return np.asarray(out, np.uint8)
+
+
+def _shading(
+    shape: tuple[int, ...], strength: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A plane of factors around 1 that rises in a random direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    v, u = np.mgrid[-0.5 : 0.5 : shape[0] * 1j, -0.5 : 0.5 : shape[1] * 1j]
+    slope = rng.uniform(0, strength)
+    return (1 + slope * (np.cos(angle) * u + np.sin(angle) * v)).astype(np.float32)
+
+
+def _motion(length_px: float, angle: float) -> NDArray[np.float32]:
+    """The kernel of a straight motion."""
+    half = int(np.ceil(length_px / 2))
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    t = np.linspace(-length_px / 2, length_px / 2, 8 * half)
+    u, v = (np.round(t * f).astype(int) + half for f in (np.cos(angle), np.sin(angle)))
+    np.add.at(kernel, (v, u), 1)
+    return kernel / kernel.sum()
+
+
+def warp(image: NDArray[np.uint8], H_image_view: Array, width: int, height: int) -> Grey:
+    """The picture [height, width] whose pixel p shows ``image`` at ``H_image_view @ p``.
+
+    Outside the picture its edge is mirrored.
+    """
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    out = cv2.warpPerspective(
+        image, H_image_view, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return np.asarray(out, np.uint8)
+
+
+def apply_homography(H: Array, pixels: Array) -> Array:
+    """``pixels`` [N, 2] through ``H`` [3, 3]."""
+    p = pixels @ H[:, :2].T + H[:, 2]
+    return p[:, :2] / p[:, 2:]
+
+
+def to_grey(image: NDArray[np.uint8]) -> Grey:
+    """RGB [H, W, 3] as grey [H, W] (ITU-R BT.601, as the engines' graphs have it)."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -1,0 +1,1 @@
+"""Localize: an image becomes an honest pose. No torch."""

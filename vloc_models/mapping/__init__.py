@@ -1,0 +1,1 @@
+"""Mapping: a bag becomes a map."""

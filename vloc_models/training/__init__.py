@@ -1,0 +1,1 @@
+"""Training: one file a family, and the loop that they share."""

@@ -1,0 +1,113 @@
+"""The training loop: AdamW, OneCycle, checkpoints that hold numbers only, an exact resume."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vloc_models.errors import VlocError
+
+_log = logging.getLogger(__name__)
+Report = Callable[[int, float], None]  # steps done, loss
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """One run of the optimiser."""
+
+    steps: int
+    max_lr: float = 5e-3
+    weight_decay: float = 0.01
+    checkpoint_s: float = 20.0
+
+
+def optimise(
+    model: nn.Module,
+    loss_of: Callable[[int], Tensor],
+    config: LoopConfig,
+    checkpoint: Path | None = None,
+    report: Report = lambda step, loss: None,
+) -> None:
+    """Minimise ``loss_of(step)`` over the model's parameters.
+
+    Args:
+        model: trained in place.
+        loss_of: the loss of a step; must draw the same batch whenever it is asked for a step.
+        config: steps and rates.
+        checkpoint: continued from if it is there, and written every ``checkpoint_s``.
+        report: called after every step.
+
+    Raises:
+        VlocError: if the loss is not finite, or the checkpoint belongs to another run.
+    """
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.max_lr, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.max_lr, total_steps=config.steps, cycle_momentum=False
+    )
+    start = _load(checkpoint, model, optimizer, schedule) if checkpoint else 0
+    saved = time.monotonic()
+    for step in range(start, config.steps):
+        loss = loss_of(step)
+        if not torch.isfinite(loss):
+            raise VlocError(
+                f'training: the loss is {loss.item()} at step {step}',
+                'look for NaN in poses, depth or features',
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if step + 1 < config.steps:
+            schedule.step()
+        report(step + 1, loss.item())
+        if checkpoint and time.monotonic() - saved > config.checkpoint_s:
+            _save(checkpoint, step + 1, model, optimizer, schedule)
+            saved = time.monotonic()
+    if checkpoint and start < config.steps:
+        _save(checkpoint, config.steps, model, optimizer, schedule)
+
+
+def _save(path: Path, step: int, model: nn.Module, optimizer: Any, schedule: Any) -> None:
+    state = {
+        'step': step,
+        'model': model.state_dict(),
+        'optimizer': optimizer.state_dict(),
+        'schedule': schedule.state_dict(),
+    }
+    temporary = path.with_name(f'.{path.name}.new')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as e:  # torch tells a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise VlocError(f'{path}: cannot be written: {e}', 'make room on the disk') from e
+
+
+def _load(path: Path, model: nn.Module, optimizer: Any, schedule: Any) -> int:
+    """The step to go on from."""
+    if not path.exists():
+        return 0
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        total = state['schedule']['total_steps']
+        if total != schedule.total_steps:
+            raise VlocError(
+                f'{path}: of a run of {total} steps, not {schedule.total_steps}',
+                'delete it to start anew',
+            )
+        model.load_state_dict(state['model'])
+        optimizer.load_state_dict(state['optimizer'])
+        schedule.load_state_dict(state['schedule'])
+    except VlocError:
+        raise
+    except Exception as e:  # a torn zip raises anything
+        raise VlocError(f'{path}: is damaged: {e}', 'delete it to start anew') from e
+    _log.info('%s: going on from step %d of %d', path, state['step'], schedule.total_steps)
+    return state['step']
