@@ -61,7 +61,8 @@ class Encoder:
     name: str
     sha256: str  # of its ONNX graph
     licence: str
-    file: str | None = None  # in the map; None = the one that ships with vloc
+    file: str | None = None  # onnx in the map; None = the one that ships with vloc
+    probe: str | None = None  # npz, with file
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class MapInfo:
     submaps: tuple[SubMap, ...]
     format: int = FORMAT
     frame: str = 'map'
-    calibration: Calibration | None = None  # None: nothing is ever ACCEPTED on its word
+    calibration: Calibration | None = None  # None: fixed thresholds decide
     index: str | None = None  # npz: retrieval descriptors and keyframe poses
     prior: str | None = None  # onnx: coarse pose of one image
     provenance: Provenance = field(default_factory=Provenance)
@@ -137,7 +138,7 @@ class MapInfo:
 
     def named_files(self) -> set[str]:
         """Every file that a field names."""
-        names = {self.index, self.prior, self.encoder.file}
+        names = {self.index, self.prior, self.encoder.file, self.encoder.probe}
         for s in self.submaps:
             names |= {s.head, s.probe, s.weights, s.landmarks}
         return {name for name in names if name is not None}

@@ -1,4 +1,6 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -8,6 +10,7 @@ from vloc_models.commands.main import main
 from vloc_models.frames.survey import BagSurvey
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
 from vloc_models.frames.write_bag import WriteOptions, write_bag
+from vloc_models.maps import Encoder
 
 
 @pytest.fixture(scope='module')
@@ -52,3 +55,44 @@ def test_a_wrong_option_is_exit_code_2() -> None:
     with pytest.raises(SystemExit) as stop:
         main(['info', 'x', '--no-such-option'])
     assert stop.value.code == 2
+
+
+def test_info_tells_what_a_map_holds(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['info', str(site)]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        str(site),
+        'map, 0.0 MB, 3 files beside map.yaml',
+        'encoder   vloc-s (aaaaaaaaaaaa), licence MIT, ships with vloc',
+        'camera    camera/color: 640x480 plumb_bob, fx 520.1',
+        'on the robot at x 0.100 y 0.000 z 0.500 m',
+        'sub-map   00: ace, centre x 1.50 y -2.00 z 0.25 m, floor ground',
+        'file      submaps/00/head.onnx, 0.5 kB',
+        'made from run1',
+        'topics    /camera',
+        'made by   vloc 0.1.0, c0ffee, 2026-01-02T03:04:05Z',
+        'self-test median_cm none',
+        'accepts   poses that are right with 95%, judged by inliers, coverage (fitted to 120',
+    ):
+        assert words in said
+
+
+def test_a_strangers_map_commands_no_terminal(
+    sites: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = Encoder('[red]x[/red]\x1b[2J', 'a' * 64, 'MIT\nready: a map')
+    sites.write(tmp_path / 'site', info=replace(sites.INFO, encoder=encoder, calibration=None))
+    assert main(['info', str(tmp_path / 'site')]) == 0
+    said = capsys.readouterr().out
+    assert '[red]x[/red]' in said
+    assert '\x1b' not in said
+    assert '\nready' not in said
+    assert 'accepts   poses by fixed thresholds' in said
+
+
+def test_a_damaged_map_is_one_line_and_exit_code_2(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site / 'index.npz').write_bytes(b'x')
+    assert main(['info', str(site)]) == 2
+    assert 'index.npz: 1 bytes' in capsys.readouterr().err

@@ -1,6 +1,7 @@
-"""``vloc info``: what a recording holds, what is missing, and what to do about it."""
+"""``vloc info``: what a recording or a map holds, what is missing, and what to do about it."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.survey import BagSurvey, Problem, survey
+from vloc_models.maps import Map, MapInfo, open_map
 
 _DEFAULT = BagOptions()
 
@@ -22,14 +24,18 @@ def info(
     recording: tyro.conf.Positional[Path],
     options: Annotated[BagOptions, tyro.conf.arg(name='')] = _DEFAULT,
 ) -> int:
-    """Look a recording over: topics, rates, gaps, cameras, poses, and what to mend.
+    """Look a recording over: topics, rates, gaps, cameras, poses, and what to mend. Or a map.
 
-    The exit code is 0 if a map can be made from it, and 2 if not.
+    The exit code is 0 if a map can be made from it (a map: if it is whole), and 2 if not.
 
     Args:
-        recording: a rosbag2 folder, a .mcap, .db3 or .bag file, or a 7-Scenes or ACE folder.
+        recording: a rosbag2 folder, a .mcap, .db3 or .bag file, a 7-Scenes or ACE folder, or a
+            map folder.
         options: which topics and poses to use.
     """
+    if (recording / 'map.yaml').exists():
+        show_map(open_map(recording), Console(soft_wrap=True))
+        return 0
     logging.getLogger('vloc_models.frames').setLevel(logging.ERROR)  # the survey says it all
     found = survey(recording, options)
     show(found, Console(soft_wrap=True))
@@ -60,6 +66,61 @@ def show(found: BagSurvey, console: Console) -> None:
         console.print('[green]ready:[/] a map can be made from it')
 
 
+def show_map(site: Map, console: Console) -> None:
+    """Print what a map holds; its words may come from a stranger."""
+    size = f'{_size(site.size_bytes())}, {len(site.info.files)} files beside map.yaml'
+    console.print(Text.assemble((_clean(str(site.folder)), 'bold'), f'  map, {size}'))
+    for name, words in (*_contents(site.info), *_origin(site.info)):
+        console.print(Text(f'{name:<10}{_clean(words)}'))
+
+
+def _contents(info: MapInfo) -> Iterator[tuple[str, str]]:
+    """What the map consists of."""
+    e = info.encoder
+    place = 'in the map' if e.file else 'ships with vloc'
+    yield 'encoder', f'{e.name} ({e.sha256[:12]}), licence {e.licence}, {place}'
+    yield 'frame', info.frame
+    for c in info.cameras:
+        mount = CameraMount(c.name, c.camera, np.array(c.T_base_cam), '')
+        yield 'camera', _intrinsics(mount)
+        yield '', _place(mount)
+    for s in info.submaps:
+        x, y, z = s.centre_m
+        floor = f', floor {s.floor}' if s.floor else ''
+        network = s.network or 'no network'
+        yield 'sub-map', f'{s.name}: {network}, centre x {x:.2f} y {y:.2f} z {z:.2f} m{floor}'
+    for name, entry in info.files.items():
+        yield 'file', f'{name}, {entry.size_bytes / 1e3:.1f} kB'
+
+
+def _origin(info: MapInfo) -> Iterator[tuple[str, str]]:
+    """Where the map comes from, and how good it is."""
+    made = info.provenance
+    yield 'made from', ', '.join(made.bags) or 'unknown'
+    yield 'topics', ', '.join(made.topics) or 'unknown'
+    maker = f'vloc {made.vloc or "of unknown version"}'
+    yield 'made by', ', '.join(word for word in (maker, made.commit, made.date) if word)
+    for name, value in made.self_test.items():
+        yield 'self-test', f'{name} {"none" if value is None else f"{value:.4g}"}'
+    c = info.calibration
+    if c is None:
+        yield 'accepts', 'poses by fixed thresholds: its confidence is not calibrated'
+    else:
+        features = ', '.join(c.features)
+        yield (
+            'accepts',
+            (
+                f'poses that are right with {c.accept_probability:.0%}, judged by {features} '
+                f'(fitted to {c.queries} frames)'
+            ),
+        )
+
+
+def _clean(words: str) -> str:
+    """Without what a terminal would obey."""
+    return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in words)
+
+
 def _topics(found: BagSurvey) -> Table:
     table = Table(box=None, pad_edge=False, header_style='bold')
     table.add_column('topic', overflow='fold')
@@ -74,17 +135,27 @@ def _topics(found: BagSurvey) -> Table:
 
 
 def _camera(mount: CameraMount) -> Text:
-    """Intrinsics, and the place on the robot in words a person can check with a ruler."""
-    c, T = mount.camera, mount.T_base_cam
+    depth = f', depth {mount.depth}' if mount.depth else ', no depth'
+    return Text(f'camera    {_intrinsics(mount)}{depth}\n          {_place(mount)}')
+
+
+def _intrinsics(mount: CameraMount) -> str:
+    c = mount.camera
+    return (
+        f'{mount.name}: {c.width}x{c.height} {c.model}, fx {c.fx:.1f} fy {c.fy:.1f} '
+        f'cx {c.cx:.1f} cy {c.cy:.1f}'
+    )
+
+
+def _place(mount: CameraMount) -> str:
+    """Where the camera is on the robot, in words a person can check with a ruler."""
+    T = mount.T_base_cam
     x, y, z = T[:3, 3]
     ahead = T[:3, 2]
     yaw = np.degrees(np.arctan2(ahead[1], ahead[0]))
     up = np.degrees(np.arcsin(np.clip(ahead[2], -1, 1)))
-    depth = f', depth {mount.depth}' if mount.depth else ', no depth'
-    return Text(
-        f'camera    {mount.name}: {c.width}x{c.height} {c.model}, fx {c.fx:.1f} fy {c.fy:.1f} '
-        f'cx {c.cx:.1f} cy {c.cy:.1f}{depth}\n'
-        f'          on the robot at x {x:.3f} y {y:.3f} z {z:.3f} m, '
+    return (
+        f'on the robot at x {x:.3f} y {y:.3f} z {z:.3f} m, '
         f'looking {yaw:.0f} deg to the left, {up:.0f} deg up'
     )
 

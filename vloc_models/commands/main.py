@@ -13,7 +13,14 @@ from rich.markup import escape
 
 from vloc_models.errors import VlocError
 
-COMMANDS = ('info', 'synth')  # each is a function in the module of its name
+COMMANDS = {  # name: its function, and what the overview says of it without importing it
+    'info': ('info:info', 'What a recording or a map holds, and what to mend.'),
+    'map': ('map:map_', 'Make a map from a recording.'),
+    'locate': ('locate:locate', 'Find the pose of every frame of a recording in a map.'),
+    'evaluate': ('evaluate:evaluate', 'Tell how right a map is, on a recording with the truth.'),
+    'synth': ('synth:synth', 'Record a drive through a synthetic world.'),
+    'train-encoder': ('train_encoder:train_encoder', 'Train an image encoder of your own.'),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = tyro.extras.subcommand_cli_from_dict(
-            {name: _command(name) for name in _needed(words)},
+            _commands(words),
             prog='vloc',
             description="A robot's pose in a known place, from one camera image.",
             args=words,
@@ -42,13 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _needed(words: list[str]) -> tuple[str, ...]:
+def _commands(words: list[str]) -> dict[str, Callable[..., int | None]]:
     """Only the command that is called, so that none waits for the others' imports."""
-    return (words[0],) if words[:1] and words[0] in COMMANDS else COMMANDS
+    if words and words[0] in COMMANDS:
+        return {words[0]: _command(words[0])}
+    return {name: _mention(summary) for name, (_, summary) in COMMANDS.items()}
 
 
 def _command(name: str) -> Callable[..., int | None]:
-    return getattr(importlib.import_module(f'vloc_models.commands.{name}'), name)
+    module, _, function = COMMANDS[name][0].partition(':')
+    return getattr(importlib.import_module(f'vloc_models.commands.{module}'), function)
+
+
+def _mention(summary: str) -> Callable[[], int | None]:
+    """A command as the overview of all commands shows it."""
+
+    def mention() -> int | None:
+        raise VlocError('the command must come first', 'put its options behind its name')
+
+    mention.__doc__ = summary
+    return mention
 
 
 if __name__ == '__main__':

@@ -1,22 +1,42 @@
 """``vloc train-encoder``: make an image encoder from photos and rendered worlds."""
 
-from dataclasses import replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from vloc_models import npz
 from vloc_models.commands.progress import progress_bar
+from vloc_models.config import to_yaml
+from vloc_models.errors import VlocError
+from vloc_models.export.parity import encoder_probe
+from vloc_models.export.to_onnx import encoder_graph, round_to_half
 from vloc_models.frames.pairs import read_photos
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
+from vloc_models.networks.encoder import LiteEncoder
 from vloc_models.records import Frame
-from vloc_models.training import encoder as recipe
+from vloc_models.training import encoder as trainer
 from vloc_models.training.encoder import EncoderData, EncoderTraining
+from vloc_models.training.weights import save_weights
 
 _DEFAULT = EncoderTraining()
+_FILES = ('encoder.safetensors', 'encoder.onnx', 'encoder.probe.npz', 'recipe.yaml')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an encoder was made from and how: recipe.yaml."""
+
+    photos: int
+    worlds: int
+    world_s: float
+    training: EncoderTraining
 
 
 def train_encoder(
@@ -25,25 +45,31 @@ def train_encoder(
     worlds: int = 10,
     world_s: float = 20.0,
     training: Annotated[EncoderTraining, tyro.conf.arg(name='')] = _DEFAULT,
-    device: str = 'cpu',
+    device: Literal['cpu', 'cuda'] = 'cpu',
+    overwrite: bool = False,
     cache: Path | None = None,
 ) -> None:
     """Train an encoder; interrupted, the same command goes on where it was.
 
     Args:
-        out: the folder for encoder.safetensors, encoder.onnx and encoder.probe.npz.
+        out: the folder for encoder.safetensors, encoder.onnx, encoder.probe.npz and recipe.yaml.
         photos: a folder of photos, on which people and places may be used for training.
         worlds: how many synthetic training worlds to drive through.
         world_s: how long each drive is.
         training: the recipe.
         device: cpu or cuda.
+        overwrite: replace an encoder that is there.
         cache: where rendered pictures are kept [$VLOC_CACHE, else the user's cache folder].
     """
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise VlocError('no CUDA device here', 'use --device cpu')
+    _check_folder(out, overwrite)
     console = Console(stderr=True, markup=False)
-    torch.set_num_threads(torch.get_num_threads())
     with progress_bar(console) as progress:
+        pictures = read_photos(photos) if photos else []
         drives = [_drive(seed, world_s, cache, progress) for seed in range(worlds)]
-        data = EncoderData(read_photos(photos) if photos else [], drives)
+        recipe = Recipe(len(pictures), len(drives), world_s, training)
+        _begin(out, recipe)
         task = progress.add_task('training', total=training.loop.steps, note='')
 
         def report(step: int, loss: float) -> None:
@@ -51,8 +77,10 @@ def train_encoder(
             if step % 100 == 0:
                 console.print(f'step {step} loss {loss:.3f}')
 
-        checkpoint = out / 'training.pt'
-        encoder = recipe.train_encoder(data, training, device, checkpoint, report)
+        data, checkpoint = EncoderData(pictures, drives), out / 'training.pt'
+        encoder = trainer.train_encoder(data, training, device, checkpoint, report)
+    _finish(out, encoder, recipe)
+    console.print(f'written: {out}')
 
 
 def _drive(seed: int, seconds: float, cache: Path | None, progress: Progress) -> list[Frame]:
@@ -66,3 +94,60 @@ def _drive(seed: int, seconds: float, cache: Path | None, progress: Progress) ->
         frames.append(replace(frame, views=views))
         progress.advance(task)
     return frames
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder before hours of work, not after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        there = [name for name in _FILES if (out / name).exists()]
+        half_way = (out / 'training.pt').exists()
+    except OSError as e:
+        raise VlocError(f'{out}: {e.strerror}', 'name a folder that can be written') from e
+    if there and not half_way and not overwrite:
+        raise VlocError(
+            f'{out}: {there[0]} exists already', 'choose another name, or add --overwrite'
+        )
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise VlocError(f'{out}: cannot be written to', 'name a folder that can')
+
+
+def _begin(out: Path, recipe: Recipe) -> None:
+    """Note the recipe beside the checkpoint, which may only be continued with the same one."""
+    note, text = out / 'training.yaml', to_yaml(recipe).encode()
+    try:
+        other = (out / 'training.pt').exists() and note.exists() and note.read_bytes() != text
+    except OSError as e:
+        raise VlocError(f'{note}: {e.strerror}', 'delete it') from e
+    if other:
+        raise VlocError(
+            f'{out}: half-way through another recipe (training.yaml)',
+            'give the same options, or delete training.pt to start anew',
+        )
+    _write(note, text)
+
+
+def _finish(out: Path, encoder: LiteEncoder, recipe: Recipe) -> None:
+    """Write the encoder's files; the checkpoint stays until all are there."""
+    encoder = encoder.cpu()
+    round_to_half(encoder)
+    contents = (
+        save_weights(encoder),
+        encoder_graph(encoder),
+        npz.pack(encoder_probe(encoder, np.random.default_rng(0))),
+        to_yaml(recipe).encode(),
+    )
+    for name, data in zip(_FILES, contents, strict=True):
+        _write(out / name, data)
+    for name in ('training.pt', 'training.yaml'):
+        (out / name).unlink(missing_ok=True)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = file.with_name(f'.{file.name}.new')
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(file)
+    except OSError as e:
+        raise VlocError(f'{file}: cannot be written: {e.strerror}', 'free some disk') from e

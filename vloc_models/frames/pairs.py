@@ -79,8 +79,8 @@ def photo_pair(photo: Grey, config: PairConfig, rng: np.random.Generator) -> Pai
         second = _view(at + shift, other, config.turn_deg, config.tilt, config, rng)
         cells = _cells(config)
         in_photo = apply_homography(first, cells)
-        there = apply_homography(np.linalg.inv(second), in_photo)
-        inside = ((in_photo >= 0) & (in_photo <= [w - 1, h - 1])).all(1)
+        there = apply_homography(_inverse(second), in_photo)
+        inside = _all((in_photo >= 0) & (in_photo <= [w - 1, h - 1]))
         pair = _chosen(cells, there, inside, config, rng)
         if pair is not None:
             views = [warp(photo, H, config.width, config.height) for H in (first, second)]
@@ -94,8 +94,10 @@ def frame_pair(a: Frame, b: Frame, config: PairConfig, rng: np.random.Generator)
     A point corresponds if the second view's depth there agrees with where it must be.
     """
     va, vb = a.views[0], b.views[0]
-    assert va.depth is not None and vb.depth is not None
-    assert a.T_map_base is not None and b.T_map_base is not None
+    assert va.depth is not None
+    assert vb.depth is not None
+    assert a.T_map_base is not None
+    assert b.T_map_base is not None
     T_b_a = se3.inverse(b.T_map_base @ vb.T_base_cam) @ a.T_map_base @ va.T_base_cam
     size = np.array([va.camera.width, va.camera.height])
     for _ in range(_TRIES):
@@ -116,9 +118,8 @@ def frame_pair(a: Frame, b: Frame, config: PairConfig, rng: np.random.Generator)
         other = step * config.relative_zoom ** rng.uniform(-0.5, 0.5)
         second = _view(middle, other, 0.5 * config.turn_deg, 0.05, config, rng)
         with np.errstate(invalid='ignore'):
-            pair = _chosen(
-                cells, apply_homography(np.linalg.inv(second), there), same, config, rng
-            )
+            there = apply_homography(_inverse(second), there)
+            pair = _chosen(cells, there, same, config, rng)
         if pair is not None:
             sources = (to_grey(va.image), first), (to_grey(vb.image), second)
             views = [warp(image, H, config.width, config.height) for image, H in sources]
@@ -148,14 +149,24 @@ def _view(
     c, s = np.cos(angle), np.sin(angle)
     there = moved * size * step @ np.array([[c, s], [-s, c]]) + at
     here = (corners + 0.5) * size - 0.5
-    return cv2.getPerspectiveTransform(here.astype(np.float32), there.astype(np.float32))
+    H = cv2.getPerspectiveTransform(here.astype(np.float32), there.astype(np.float32))
+    return np.asarray(H, np.float64)
+
+
+def _inverse(H: Array) -> Array:
+    return np.asarray(np.linalg.inv(H), np.float64)
+
+
+def _all(good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where both coordinates are good, [N] of [N, 2]."""
+    return good[:, 0] & good[:, 1]
 
 
 def _look_up(depth: NDArray[np.float32], pixels: Array) -> Array:
     """Depth at the nearest pixel, NaN outside."""
     h, w = depth.shape
     with np.errstate(invalid='ignore'):
-        inside = ((pixels > -0.5) & (pixels < [w - 0.5, h - 0.5])).all(1)
+        inside = _all((pixels > -0.5) & (pixels < [w - 0.5, h - 0.5]))
     u, v = np.where(inside[:, None], pixels, 0).round().astype(int).T
     return np.where(inside, depth[v, u], np.nan)
 
@@ -168,7 +179,7 @@ def _chosen(
     rng: np.random.Generator,
 ) -> tuple[Array, Array] | None:
     """``points`` correspondences of those that are good and land in the second view."""
-    inside = ((there > 0) & (there < [config.width - 1, config.height - 1])).all(1) & good
+    inside = _all((there > 0) & (there < [config.width - 1, config.height - 1])) & good
     index = np.flatnonzero(inside)
     if len(index) < config.points // 3:
         return None

@@ -21,7 +21,10 @@ _BETWEEN_NS = 10**9  # made-up time between two recordings whose stamps overlap
 class FrameSource(Protocol):
     """What BagReader, FolderReader and Chain have in common."""
 
-    notes: list[str]
+    @property
+    def notes(self) -> list[str]:
+        """What was found odd."""
+        ...
 
     @property
     def cameras(self) -> tuple[CameraMount, ...]:

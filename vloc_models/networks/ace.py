@@ -18,6 +18,11 @@ GREY_MEAN, GREY_STD = 0.4, 0.25  # of pixels in 0..1
 STRIDE = 8
 
 
+def normalised(grey: Tensor) -> Tensor:
+    """Grey pictures of 0..255 as the encoders want them."""
+    return (grey.float() / 255 - GREY_MEAN) / GREY_STD
+
+
 class PublishedEncoder(nn.Module):
     """The paper's encoder: 5,568,000 parameters, 512 channels, receptive field 81 px.
 
@@ -67,7 +72,7 @@ class HeadConfig:
 
 
 class Head(nn.Module):
-    """Scene coordinates from features: 1x1 convolutions, so every cell is on its own.
+    """Scene coordinates from features, every cell on its own (the paper's 1x1 convolutions).
 
     2,103,300 parameters at the published width. ``centre`` [3], metres, is added to the output:
     the mean of the mapping cameras' centres.
@@ -84,20 +89,20 @@ class Head(nn.Module):
         blocks += [_block(width, width) for _ in range(config.extra_blocks)]
         self.blocks = nn.ModuleList(blocks)
         same = config.in_channels == width
-        self.skip = nn.Identity() if same else nn.Conv2d(config.in_channels, width, 1)
-        self.fc1, self.fc2 = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
-        self.fc3 = nn.Conv2d(width, 4, 1)
+        self.skip = nn.Identity() if same else nn.Linear(config.in_channels, width)
+        self.fc1, self.fc2 = nn.Linear(width, width), nn.Linear(width, width)
+        self.fc3 = nn.Linear(width, 4)
         self.register_buffer('centre', centre.clone().float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map points [B, 3, h, w], metres, of features [B, C, h, w]."""
-        check_shape(features, 'B C h w', 'features', C=self.config.in_channels)
+        """Map points [N, 3], metres, of the features [N, C] of any cells."""
+        check_shape(features, 'N C', 'features', C=self.config.in_channels)
         x = self.skip(features) + self.blocks[0](features)
         for block in self.blocks[1:]:
             x = x + block(x)
         x = self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
         scale = homogeneous_scale(x[:, 3:].float(), self.config)
-        return x[:, :3].float() / scale + self.centre[:, None, None]
+        return x[:, :3].float() / scale + self.centre
 
 
 def homogeneous_scale(w: Tensor, config: HeadConfig) -> Tensor:
@@ -114,7 +119,7 @@ def homogeneous_scale(w: Tensor, config: HeadConfig) -> Tensor:
 def _block(channels: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(3):
-        layers += [nn.Conv2d(channels if i == 0 else width, width, 1), nn.ReLU()]
+        layers += [nn.Linear(channels if i == 0 else width, width), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -162,3 +167,27 @@ def reprojection_loss(
     proxy = config.proxy_depth_m * tensors.unproject(K, pixels[:, None])[:, 0]
     pull = (proxy - in_camera[:, 0]).abs().sum(1)
     return torch.where(invalid, pull, tau * torch.tanh(error / tau)).mean()
+
+
+def measured_loss(
+    points: Tensor,  # [N, 3] predicted, map frame, metres
+    measured: Tensor,  # [N, 3] where depth puts them; NaN where it is not known
+    pixels: Tensor,  # [N, 2] where the camera saw them
+    T_cam_map: Tensor,  # [N, 4, 4]
+    K: Tensor,  # [N, 3, 3]
+    progress: float,
+    config: LossConfig,
+) -> Tensor:
+    """The mean loss against measured points, robust as the reprojection's (not in the paper).
+
+    The distance is told in pixels, as if all of it were across the ray, so that one tolerance
+    serves both.
+    """
+    sizes = check_shape(points, 'N 3', 'points')
+    check_shape(measured, 'N 3', 'measured', **sizes)
+    known = measured.isfinite().all(1)
+    there = torch.where(known[:, None], measured, points.detach())
+    z = tensors.apply(T_cam_map, there[:, None])[:, 0, 2].clamp(min=config.min_depth_m)
+    error = (points - there).abs().sum(1) * K[:, 0, 0] / z
+    tau = tolerance_px(progress, config)
+    return torch.where(known, tau * torch.tanh(error / tau), torch.zeros_like(error)).mean()

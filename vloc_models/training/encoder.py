@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vloc_models.errors import VlocError
 from vloc_models.frames.pairs import Pair, PairConfig, frame_pair, photo_pair
-from vloc_models.networks.ace import GREY_MEAN, GREY_STD
+from vloc_models.networks.ace import normalised
 from vloc_models.networks.encoder import (
     ContrastConfig,
     LiteEncoder,
@@ -87,14 +87,12 @@ def _batch(data: EncoderData, config: EncoderTraining, step: int) -> list[Pair]:
     return pairs
 
 
-def _pairs(
-    data: EncoderData, config: EncoderTraining, rng: np.random.Generator
-) -> Iterator[Pair]:
+def _pairs(data: EncoderData, config: EncoderTraining, rng: np.random.Generator) -> Iterator[Pair]:
     for _ in range(_TRIES * config.pairs):
         if data.photos and (not data.drives or rng.random() < config.photo_share):
-            pair = photo_pair(data.photos[rng.integers(len(data.photos))], config.cut, rng)
+            pair = photo_pair(data.photos[int(rng.integers(len(data.photos)))], config.cut, rng)
         else:
-            drive = data.drives[rng.integers(len(data.drives))]
+            drive = data.drives[int(rng.integers(len(data.drives)))]
             here = int(rng.integers(len(drive)))
             there = here + int(rng.integers(-config.apart, config.apart + 1))
             other = drive[int(np.clip(there, 0, len(drive) - 1))]
@@ -113,8 +111,3 @@ def _loss(
     found = sample(features, there)
     n = len(pairs)
     return contrastive_loss(found[:n], found[n:], there[n:], contrast)
-
-
-def normalised(grey: Tensor) -> Tensor:
-    """Grey pictures [B, 1, H, W] of 0..255 as the encoders want them."""
-    return (grey.float() / 255 - GREY_MEAN) / GREY_STD

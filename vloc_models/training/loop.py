@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ class LoopConfig:
     weight_decay: float = 0.01
     checkpoint_s: float = 20.0
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.max_lr > 0:
+            raise VlocError(
+                f'training: {self.steps} steps at a rate of {self.max_lr:g}', 'give more of both'
+            )
+
 
 def optimise(
     model: nn.Module,
@@ -43,7 +50,8 @@ def optimise(
         report: called after every step.
 
     Raises:
-        VlocError: if the loss is not finite, or the checkpoint belongs to another run.
+        VlocError: if the loss is not finite, the checkpoint is damaged or belongs to another run,
+            or it cannot be written.
     """
     optimizer = torch.optim.AdamW(
         model.parameters(), config.max_lr, weight_decay=config.weight_decay
@@ -86,15 +94,16 @@ def _save(path: Path, step: int, model: nn.Module, optimizer: Any, schedule: Any
         torch.save(state, temporary)
         temporary.replace(path)
     except (OSError, RuntimeError) as e:  # torch tells a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise VlocError(f'{path}: cannot be written: {e}', 'make room on the disk') from e
 
 
 def _load(path: Path, model: nn.Module, optimizer: Any, schedule: Any) -> int:
     """The step to go on from."""
-    if not path.exists():
-        return 0
     try:
+        if not path.exists():
+            return 0
         state = torch.load(path, map_location='cpu', weights_only=True)
         total = state['schedule']['total_steps']
         if total != schedule.total_steps:
@@ -105,9 +114,10 @@ def _load(path: Path, model: nn.Module, optimizer: Any, schedule: Any) -> int:
         model.load_state_dict(state['model'])
         optimizer.load_state_dict(state['optimizer'])
         schedule.load_state_dict(state['schedule'])
+        step = range(total + 1).index(state['step'])
     except VlocError:
         raise
     except Exception as e:  # a torn zip raises anything
         raise VlocError(f'{path}: is damaged: {e}', 'delete it to start anew') from e
-    _log.info('%s: going on from step %d of %d', path, state['step'], schedule.total_steps)
-    return state['step']
+    _log.info('%s: going on from step %d of %d', path, step, total)
+    return step

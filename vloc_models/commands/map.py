@@ -1,0 +1,52 @@
+"""``vloc map``: a recording becomes a map."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import TaskID
+from rich.text import Text
+
+from vloc_models.commands.progress import progress_bar
+from vloc_models.frames.options import BagOptions
+from vloc_models.frames.source import open_source
+from vloc_models.mapping.build_map import MappingConfig, build_map
+from vloc_models.mapping.self_test import in_words
+
+_BAG, _CONFIG = BagOptions(), MappingConfig()
+
+
+def map_(
+    bags: tyro.conf.Positional[tuple[Path, ...]],
+    out: Annotated[Path, tyro.conf.arg(aliases=['-o'])],
+    options: Annotated[BagOptions, tyro.conf.arg(name='bag')] = _BAG,
+    config: Annotated[MappingConfig, tyro.conf.arg(name='')] = _CONFIG,
+) -> None:
+    """Make a map of one or more recordings of a place; interrupted, the same command goes on.
+
+        vloc map run1 run2 -o site
+
+    Args:
+        bags: rosbag2 folders, .mcap, .db3 or .bag files, 7-Scenes or ACE folders, with poses.
+        out: the folder of the map; an old map there is replaced at the end.
+        options: which topics, frames and poses to use.
+        config: how the map is made.
+    """
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with open_source(bags, options) as source, progress_bar(console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total, note='')
+            progress.update(tasks[step], completed=done, total=total)
+
+        made = build_map(source, [str(bag) for bag in bags], out, config, report)
+    figures = made.info.provenance.self_test
+    seconds, size = figures.get('map_seconds') or 0.0, made.size_bytes() / 1e6
+    console.print(Text(f'written: {out} ({size:.1f} MB, {seconds:.0f} s)'))
+    words = in_words(figures)
+    console.print(Text(f'self-test {words}', 'bold red' if 'POOR' in words else ''))
+    if 'non-commercial' in made.info.encoder.licence:
+        console.print(Text(f'licence of its encoder: {made.info.encoder.licence}', 'yellow'))

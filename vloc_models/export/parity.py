@@ -1,0 +1,38 @@
+"""Probes: what torch makes of a few inputs travels with a graph, so that engines can be checked.
+
+A probe must be made of the very module that was exported: rounded to half floats before.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from vloc_models.engines.probe import CASES, make_probe
+from vloc_models.engines.torch_engine import TorchEngine
+from vloc_models.export.to_onnx import GridHead, ImageEncoder
+from vloc_models.networks.ace import Head
+
+IMAGE = (40, 48)  # H, W: the least that still has 2x2 cells at stride 32
+GRID = (3, 4)  # h, w
+
+
+def encoder_probe(encoder: nn.Module, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """``input_image`` uint8 [4, H, W, 3], of squares and noise, and ``output_features``."""
+    H, W = IMAGE
+    squares = rng.integers(0, 256, (CASES, H // 8, W // 8, 3)).repeat(8, 1).repeat(8, 2)
+    image = (squares + rng.normal(0, 12, squares.shape)).clip(0, 255).astype(np.uint8)
+    return make_probe(
+        TorchEngine(ImageEncoder(encoder), ('image',), ('features',)), {'image': image}
+    )
+
+
+def head_probe(head: Head, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """``input_features`` float32 [4, C, h, w], of unit length, and ``output_points``, metres."""
+    features = rng.normal(size=(CASES, head.config.in_channels, *GRID))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return make_probe(
+        TorchEngine(GridHead(head), ('features',), ('points',)),
+        {'features': features.astype(np.float32)},
+    )

@@ -1,0 +1,150 @@
+"""Networks become ONNX graphs that ONNX Runtime 1.16 and newer can run.
+
+Weights are half floats in the file, which is then half the size; the graph casts them to float32,
+which ONNX Runtime does once, when it loads them. Round a network before it is exported, so that
+torch computes with the same numbers.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from vloc_models.checks import check_shape
+from vloc_models.errors import ExportError
+from vloc_models.networks.ace import Head, normalised
+
+OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
+MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
+OPEN = ('H', 'W', 'h', 'w')  # axes that may have any size
+
+_LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as OpenCV's
+
+
+class ImageEncoder(nn.Module):
+    """An encoder of grey pictures behind a camera's image."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features [1, C, h, w] of an image uint8 [1, H, W, 3], RGB."""
+        check_shape(image, '1 H W 3', 'image')
+        grey = image.float() @ torch.tensor(_LUMA, device=image.device)  # [1, H, W]
+        return self.encoder(normalised(grey[:, None]))
+
+
+class GridHead(nn.Module):
+    """A head on the whole grid of cells."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map points [1, 3, h, w], metres, of features [1, C, h, w]."""
+        sizes = check_shape(features, '1 C h w', 'features')
+        points = self.head(features[0].flatten(1).T)  # [h w, 3]
+        return points.T.reshape(1, 3, sizes['h'], sizes['w'])
+
+
+def encoder_graph(encoder: nn.Module) -> bytes:
+    """``ImageEncoder`` as a graph, ``image`` to ``features``; ExportError if it is not rounded."""
+    image = torch.zeros(1, 72, 104, 3, dtype=torch.uint8)
+    return _graph(ImageEncoder(encoder), image, 'image', 'features', '1 H W 3')
+
+
+def head_graph(head: Head) -> bytes:
+    """``GridHead`` as a graph, ``features`` to ``points``; ExportError if it is not rounded."""
+    features = torch.zeros(1, head.config.in_channels, 5, 7)
+    return _graph(GridHead(head), features, 'features', 'points', '1 C h w')
+
+
+@torch.no_grad()
+def round_to_half(module: nn.Module) -> None:
+    """Round parameters, in place, to numbers that half floats can hold; buffers stay as they are.
+
+    Raises:
+        ExportError: if one is too large for that; then none is changed.
+    """
+    for name, parameter in module.named_parameters():
+        if not parameter.half().isfinite().all():
+            raise ExportError(
+                f'{name}: holds weights beyond 65504, infinite or NaN',
+                'the training went wrong: train again, with a lower learning rate',
+            )
+    for parameter in module.parameters():
+        parameter.copy_(parameter.half())
+
+
+def _graph(module: nn.Module, example: Tensor, source: str, output: str, axes: str) -> bytes:
+    """Export with one input, ``source``, of the named ``axes``."""
+    for name, parameter in module.named_parameters():
+        if not torch.equal(parameter.half().float(), parameter):
+            raise ExportError(f'{name}: not rounded to half', 'call round_to_half first')
+    free = {i: torch.export.Dim.DYNAMIC for i, x in enumerate(axes.split()) if x in OPEN}
+    with _quiet():
+        program = torch.onnx.export(
+            copy.deepcopy(module).cpu().eval(),
+            (example,),
+            input_names=[source],
+            output_names=[output],
+            dynamic_shapes=(free,),
+            opset_version=OPSET,
+            dynamo=True,  # the older exporter cannot trace check_shape, and is to go
+            verbose=False,
+        )
+    assert program is not None
+    model = _plain(program.model_proto.graph, axes.split())
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)
+
+
+def _plain(graph: onnx.GraphProto, axes: list[str]) -> onnx.ModelProto:
+    """The graph without torch's notes (paths, stack traces), weights as half floats."""
+    nodes, weights = [], []
+    for tensor in graph.initializer:
+        name, array = tensor.name, numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size >= MIN_HALF:
+            nodes.append(helper.make_node('Cast', [f'{name}_half'], [name], to=TensorProto.FLOAT))
+            name, array = f'{name}_half', array.astype(np.float16)
+        weights.append(numpy_helper.from_array(array, name))
+    for n in graph.node:
+        kept = {'op_type': n.op_type, 'input': n.input, 'output': n.output}
+        nodes.append(onnx.NodeProto(**kept, attribute=n.attribute))
+    source, output = _border(graph.input[0], axes), _border(graph.output[0], ['1', 'C', 'h', 'w'])
+    return helper.make_model(
+        helper.make_graph(nodes, 'vloc', [source], [output], weights),
+        producer_name='vloc',
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid('', OPSET)],
+    )
+
+
+def _border(value: onnx.ValueInfoProto, axes: list[str]) -> onnx.ValueInfoProto:
+    """An input or output of the graph with our names for the axes that are open."""
+    kind = value.type.tensor_type
+    sizes = [x if x in OPEN else d.dim_value for d, x in zip(kind.shape.dim, axes, strict=True)]
+    return helper.make_tensor_value_info(value.name, kind.elem_type, sizes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings, and of the exporter's log errors only."""
+    log = logging.getLogger('torch.onnx')
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,86 @@
+"""The pictures of a recording that a map is made of, small enough to keep in memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_models.errors import BagError
+from vloc_models.frames.augment import to_grey
+from vloc_models.frames.source import FrameSource
+from vloc_models.frames.working import working_view
+from vloc_models.geometry import se3
+from vloc_models.geometry.camera import Camera
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Keyframe:
+    """One picture at working size, and where it was taken."""
+
+    stamp_ns: int
+    grey: NDArray[np.uint8]  # [H, W]
+    camera: Camera
+    T_map_cam: Array  # [4, 4]
+    depth: NDArray[np.float16] | None = None  # [H, W] metres, NaN where unknown
+
+    @property
+    def T_cam_map(self) -> Array:
+        """[4, 4]."""
+        return se3.inverse(self.T_map_cam)
+
+    def points(self, pixels: Array) -> Array:
+        """Measured map points [N, 3] at pixels [N, 2] inside the picture; NaN where unknown."""
+        if self.depth is None:
+            return np.full((len(pixels), 3), np.nan)
+        u, v = pixels.round().astype(int).T
+        z = self.depth[v, u].astype(np.float64)
+        return se3.apply(self.T_map_cam, self.camera.unproject(pixels) * z[:, None])
+
+
+def read_keyframes(
+    source: FrameSource, limit: int, report: Callable[[int, int], None] = lambda done, total: None
+) -> list[Keyframe]:
+    """The pictures that have a pose, at most ``limit`` of them, evenly along the way.
+
+    Args:
+        source: a recording.
+        limit: they stay in memory, about a megabyte each with depth.
+        report: called with how many frames were read, and of how many.
+
+    Raises:
+        BagError: if no picture has a pose.
+    """
+    chosen = set(_evenly(source, limit).tolist())
+    keyframes = []
+    for done, frame in enumerate(source.frames()):
+        report(done + 1, len(source))
+        if frame.stamp_ns not in chosen or frame.T_map_base is None:
+            continue
+        for view in map(working_view, frame.views):
+            depth = None if view.depth is None else view.depth.astype(np.float16)
+            T_map_cam = frame.T_map_base @ view.T_base_cam
+            keyframes.append(
+                Keyframe(frame.stamp_ns, to_grey(view.image), view.camera, T_map_cam, depth)
+            )
+    if not keyframes:
+        raise BagError(
+            'no picture has a pose', 'look with "vloc info" where poses could come from'
+        )
+    return keyframes
+
+
+def _evenly(source: FrameSource, limit: int) -> NDArray[np.int64]:
+    """Stamps of the frames to keep: as far apart as metres and radians together allow."""
+    way = source.trajectory()
+    limit = max(1, limit // max(1, len(source.cameras)))
+    if len(way) <= limit:
+        return way.stamps_ns
+    T = way.T_map_body
+    moved = np.linalg.norm(np.diff(T[:, :3, 3], axis=0), axis=1)
+    turned = se3.angle_rad(np.swapaxes(T[:-1, :3, :3], -1, -2) @ T[1:, :3, :3])
+    along = np.concatenate([[0], np.cumsum(moved + turned + 1e-9)])
+    marks = np.linspace(0, along[-1], limit)
+    return way.stamps_ns[np.unique(np.searchsorted(along, marks))]

@@ -1,0 +1,26 @@
+"""The size at which networks see pictures: ACE's 480 pixels on the shorter side."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from vloc_models.records import View
+
+SHORT_SIDE_PX = 480
+
+
+def working_view(view: View) -> View:
+    """``view`` with 480 pixels on its shorter side, depth too (nearest), without labels."""
+    camera = view.camera
+    scale = SHORT_SIDE_PX / min(camera.width, camera.height)
+    if scale == 1:
+        return view
+    camera = camera.resized(round(camera.width * scale), round(camera.height * scale))
+    size = (camera.width, camera.height)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = np.asarray(cv2.resize(view.image, size, interpolation=way), np.uint8)
+    depth = view.depth
+    if depth is not None:
+        depth = np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), np.float32)
+    return replace(view, image=image, camera=camera, depth=depth, labels=None)

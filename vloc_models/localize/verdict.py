@@ -1,0 +1,55 @@
+"""What a solved pose is worth, and why, in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_models.records import PoseEstimate, Verdict
+
+
+@dataclass(frozen=True)
+class VerdictConfig:
+    """What a pose needs to be accepted."""
+
+    min_inliers: int = 60
+    min_inlier_ratio: float = 0.15
+    min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
+    max_sigma_m: float = 0.05  # largest standard deviation of the position
+
+    def judge(self, estimate: PoseEstimate | None, seen: int) -> tuple[Verdict, str]:
+        """The verdict and its reason.
+
+        Args:
+            estimate: the solver's answer; None = it found none.
+            seen: how many map points the cameras saw, for the reason.
+        """
+        if estimate is None:
+            return Verdict.NONE, f'no pose explains the {seen} map points'
+        sigma = float(np.sqrt(np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1]))
+        short = [
+            words
+            for bad, words in (
+                (
+                    estimate.inliers < self.min_inliers,
+                    f'{estimate.inliers} inliers, {self.min_inliers} needed',
+                ),
+                (
+                    estimate.inlier_ratio < self.min_inlier_ratio,
+                    f'{estimate.inlier_ratio:.0%} inliers, {self.min_inlier_ratio:.0%} needed',
+                ),
+                (
+                    estimate.coverage < self.min_coverage,
+                    f'inliers in {estimate.coverage:.0%} of the image, '
+                    f'{self.min_coverage:.0%} needed',
+                ),
+                (
+                    not sigma <= self.max_sigma_m,
+                    f'position known to {sigma * 100:.1f} cm, {self.max_sigma_m * 100:g} needed',
+                ),
+            )
+            if bad
+        ]
+        if short:
+            return Verdict.WEAK, '; '.join(short)
+        ratio, coverage = estimate.inlier_ratio, estimate.coverage
+        return Verdict.ACCEPTED, f'{ratio:.0%} inliers in {coverage:.0%} of the image'

@@ -1,0 +1,282 @@
+"""A recording becomes a map: read, encode, train, test on held-out blocks, train on, write.
+
+Each step's result is kept beside the map until the end, so that a killed build goes on where it
+was and ends with the same map. The self-test asks the head as it was before it saw the held-out
+blocks; then training goes on with all pictures, so that the map is no worse than its test.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_models import __version__, config
+from vloc_models.errors import BagError, VlocError
+from vloc_models.export.parity import head_probe
+from vloc_models.export.to_onnx import head_graph, round_to_half
+from vloc_models.frames.keyframes import Keyframe, read_keyframes
+from vloc_models.frames.source import FrameSource
+from vloc_models.mapping.check_poses import check_poses
+from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
+from vloc_models.mapping.held_out import HeldOutConfig, held_out
+from vloc_models.mapping.self_test import self_test
+from vloc_models.mapping.work import Work
+from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
+from vloc_models.networks.ace import Head
+from vloc_models.training.ace import (
+    AceTraining,
+    Buffer,
+    BufferConfig,
+    fill_buffer,
+    pictures_of,
+    train_head,
+)
+from vloc_models.training.weights import save_weights
+
+_log = logging.getLogger(__name__)
+Report = Callable[[str, int, int], None]  # step in words, done, of how many
+_FEWEST_TO_TEST = 40  # pictures; with fewer none can be spared
+
+
+@dataclass(frozen=True)
+class MappingConfig:
+    """How a map is made; the defaults suit a place of a few rooms."""
+
+    seed: int = 0
+    device: str = 'cpu'
+    """Where the head is trained: cpu or cuda."""
+    max_images: int = 1000
+    """Pictures kept in memory, evenly along the way."""
+    min_images: int = 10
+    """Fewer are no recording of a place."""
+    tested_share: float = 0.6
+    """Of the training, before the self-test; the rest is with all pictures."""
+    encoder: EncoderChoice = field(default_factory=EncoderChoice)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
+    training: AceTraining = field(default_factory=AceTraining)
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class _Build:
+    """What all steps share."""
+
+    source: FrameSource
+    bags: tuple[str, ...]
+    config: MappingConfig
+    encoder: ChosenEncoder
+    keyframes: list[Keyframe]
+    report: Report
+
+
+def build_map(
+    source: FrameSource,
+    bags: Sequence[str],
+    out: Path,
+    config: MappingConfig,
+    report: Report = lambda step, done, total: None,
+) -> Map:
+    """Make a map of a recording.
+
+    Args:
+        source: pictures with poses, and depth where there is some.
+        bags: what the recording is called, for the map's provenance.
+        out: the map folder; an old map there is replaced at the end.
+        config: how.
+        report: called as the work goes on.
+
+    Raises:
+        VlocError: if the recording makes no map, or memory or disk run out; the old map is whole.
+    """
+    started = time.monotonic()
+    with MapWriter(out):  # is there a place to write to? known now, not in minutes
+        pass
+    try:
+        encoder = choose_encoder(config.encoder)
+        keyframes = read_keyframes(
+            source, config.max_images, lambda done, total: report('reading', done, total)
+        )
+        _check_recording(keyframes, encoder, config)
+        build = _Build(source, tuple(bags), config, encoder, keyframes, report)
+        with Work(out, _fingerprint(build)) as work:
+            return _build(build, work, out, started)
+    except MemoryError as e:
+        raise VlocError('out of memory', _SMALLER) from e
+    except RuntimeError as e:
+        if 'memory' not in str(e):
+            raise
+        raise VlocError(f'out of memory: {str(e).splitlines()[0]}', _SMALLER) from e
+
+
+_SMALLER = 'lower --buffer.cells or --max-images, or use a machine with more memory'
+
+
+def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
+    config, report = build.config, build.report
+    buffer = _buffer(build, work)
+    pictures = pictures_of(build.keyframes)
+    learned, asked = _blocks(build)
+    first, second = _phases(config.training, config.tested_share, bool(asked.any()))
+    device = config.device
+    head = train_head(
+        _only(buffer, learned),
+        pictures,
+        first,
+        device=device,
+        checkpoint=work.folder / 'first.pt',
+        report=lambda step, loss: report('training', step, first.loop.steps),
+    )
+    figures: dict[str, float | None] = {'queries': 0}
+    if second is not None:
+        figures = work.load_figures('self_test') or _tested(build, head, asked, work)
+        work.save_figures('self_test', figures)
+        steps = second.loop.steps
+        head = train_head(
+            buffer,
+            pictures,
+            second,
+            start=head,
+            device=device,
+            checkpoint=work.folder / 'second.pt',
+            report=lambda step, loss: report('training with all', step, steps),
+        )
+    figures = {**figures, 'map_seconds': time.monotonic() - started}
+    return _write(build, head, out, figures)
+
+
+def _check_recording(
+    keyframes: list[Keyframe], encoder: ChosenEncoder, config: MappingConfig
+) -> None:
+    if len(keyframes) < config.min_images:
+        raise BagError(
+            f'{len(keyframes)} pictures with a pose are too few for a map',
+            f'record at least {config.min_images}, from many places',
+        )
+    spread = np.array([k.grey[::8, ::8].std() for k in keyframes])
+    if np.median(spread) < 2:
+        raise BagError(
+            f'{(spread < 2).sum()} of {len(keyframes)} pictures are of one colour',
+            'was the lens covered, or the light off? record the place again',
+        )
+    first = keyframes[0].grey
+    if all(k.grey.shape == first.shape and (k.grey == first).all() for k in keyframes[1:]):
+        raise BagError('all pictures are the same', 'does the camera driver repeat one picture?')
+    check_poses(keyframes, encoder)
+
+
+def _fingerprint(build: _Build) -> str:
+    """Changes with anything the map depends on."""
+    digest = hashlib.sha256(config.to_yaml(build.config).encode())
+    digest.update(f'{__version__} {build.encoder.record.sha256}'.encode())
+    for k in build.keyframes:
+        digest.update(f'{k.stamp_ns} {k.camera}'.encode() + k.T_map_cam.tobytes())
+        digest.update(k.grey[::16, ::16].tobytes())
+    return digest.hexdigest()
+
+
+def _buffer(build: _Build, work: Work) -> Buffer:
+    kept = work.load('buffer')
+    if kept is not None:
+        return Buffer(**kept)
+    buffer = fill_buffer(
+        build.keyframes,
+        build.encoder,
+        build.config.buffer,
+        build.config.seed,
+        lambda done, total: build.report('encoding', done, total),
+    )
+    batch = build.config.training.batch
+    if len(buffer.picture) < batch:
+        raise VlocError(
+            f'{len(buffer.picture)} cells are fewer than a batch of {batch}',
+            'raise --buffer.cells or lower --training.batch',
+        )
+    work.save('buffer', vars(buffer))
+    return buffer
+
+
+def _blocks(build: _Build) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pictures the first training learns from, and which the self-test asks for."""
+    count = len(build.keyframes)
+    if count < _FEWEST_TO_TEST:
+        return np.ones(count, bool), np.zeros(count, bool)
+    return held_out(count, build.config.held_out)
+
+
+def _phases(
+    training: AceTraining, share: float, tested: bool
+) -> tuple[AceTraining, AceTraining | None]:
+    """The training before the self-test, and the one after it."""
+    seeded = training
+    if not tested:
+        return seeded, None
+    loop = training.loop
+    steps = max(1, round(share * loop.steps))
+    rest = replace(loop, steps=max(1, loop.steps - steps), max_lr=loop.max_lr / 2)
+    return (
+        replace(seeded, loop=replace(loop, steps=steps)),
+        replace(seeded, loop=rest, seed=training.seed + 1, from_progress=0.8),
+    )
+
+
+def _only(buffer: Buffer, pictures: NDArray[np.bool_]) -> Buffer:
+    if pictures.all():
+        return buffer
+    rows = pictures[buffer.picture]
+    return Buffer(*(column[rows] for column in vars(buffer).values()))
+
+
+def _tested(
+    build: _Build, head: Head, asked: NDArray[np.bool_], work: Work
+) -> dict[str, float | None]:
+    """Write a map of the half-trained head, and ask it for what it has not seen."""
+    queries = [k for k, ask in zip(build.keyframes, asked, strict=True) if ask]
+    path = work.folder / 'tested'
+    _write(build, head, path, {})
+    return self_test(path, queries, lambda done, total: build.report('testing', done, total))
+
+
+def _write(build: _Build, head: Head, out: Path, figures: dict[str, float | None]) -> Map:
+    head = _copy(head)
+    round_to_half(head)
+    x, y, z = head.centre.tolist()
+    folder = 'submaps/00'
+    names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
+    encoder = build.encoder
+    info = MapInfo(
+        encoder=encoder.record,
+        cameras=tuple(
+            MapCamera(c.name, c.camera, tuple(tuple(row) for row in c.T_base_cam.tolist()))
+            for c in build.source.cameras
+        ),
+        submaps=(SubMap('00', (x, y, z), '', 'ace', *names),),
+        provenance=Provenance(
+            bags=build.bags,
+            topics=tuple(c.name for c in build.source.cameras),
+            vloc=__version__,
+            date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            self_test=figures,
+        ),
+    )
+    with MapWriter(out) as writer:
+        writer.add_bytes(names[0], head_graph(head))
+        writer.add_arrays(names[1], **head_probe(head, np.random.default_rng(0)))
+        writer.add_bytes(names[2], save_weights(head))
+        if encoder.record.file is not None:
+            assert encoder.record.probe is not None
+            writer.add_bytes(encoder.record.file, encoder.graph)
+            writer.add_bytes(encoder.record.probe, encoder.probe)
+        return writer.finish(info)
+
+
+def _copy(head: Head) -> Head:
+    """The same head, which may be rounded while the original is trained on."""
+    twin = Head(head.config, head.centre)
+    twin.load_state_dict(head.state_dict())
+    return twin.eval()

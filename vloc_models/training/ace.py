@@ -1,0 +1,224 @@
+"""Train a scene-coordinate head on a recording: ACE's buffer and curriculum (arXiv 2305.14059).
+
+First a buffer of shuffled cells of all pictures is filled, each with its feature, its ray, its
+picture's number and, where there is depth, its map point. Then the head, which is the map, is fit
+to it. Poses and intrinsics are looked up by picture instead of copied to every cell.
+
+Two things differ from the paper. Augmentation warps the picture and follows each cell back to the
+pixel it came from, so that neither poses nor intrinsics change and any lens model stays exact. And
+measured points pull the head at first, so that it starts within the place.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vloc_models.errors import VlocError
+from vloc_models.frames.augment import Photometric, apply_homography, photometric, warp
+from vloc_models.frames.keyframes import Keyframe
+from vloc_models.networks.ace import (
+    Head,
+    HeadConfig,
+    LossConfig,
+    measured_loss,
+    reprojection_loss,
+)
+from vloc_models.training.loop import LoopConfig, Report, optimise
+
+Array = NDArray[np.float64]
+_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class BufferConfig:
+    """Which cells are learned from."""
+
+    cells: int = 1_000_000
+    cells_per_image: int = 1024  # drawn from one augmented picture
+    zoom: float = 1.5  # the picture is scaled by 1/1.5 to 1.5
+    turn_deg: float = 15.0
+    light: Photometric = field(
+        default_factory=lambda: Photometric(1.2, 0.1, 10, 0.1, 0.7, 4, 4, (60, 95), 0.2)
+    )
+
+
+@dataclass(frozen=True)
+class AceTraining:
+    """How a head is trained."""
+
+    seed: int = 0
+    batch: int = 4096
+    head: HeadConfig = field(default_factory=lambda: HeadConfig(128, 256, 1))
+    loss: LossConfig = field(default_factory=LossConfig)
+    depth_weight: float = 1.0  # of the measured points' loss, beside the reprojection's
+    from_progress: float = 0.0  # where the curriculum starts, for a head trained before
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(3000))
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Cells of all pictures, in random order."""
+
+    features: NDArray[np.float16]  # [N, C]
+    pixels: NDArray[np.float32]  # [N, 2] the cell's ray times the focal lengths
+    points: NDArray[np.float32]  # [N, 3] map, metres; NaN where not measured
+    picture: NDArray[np.int32]  # [N]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What the cells of one picture share."""
+
+    focal: NDArray[np.float32]  # [M, 2]
+    T_cam_map: NDArray[np.float32]  # [M, 4, 4]
+    centre: NDArray[np.float32]  # [3] mean of the camera centres
+
+
+def fill_buffer(
+    keyframes: Sequence[Keyframe],
+    encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    config: BufferConfig,
+    seed: int,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Buffer:
+    """Encode augmented pictures in random order until there are enough cells.
+
+    Raises:
+        VlocError: if the features are not finite, or all alike.
+    """
+    rng = np.random.default_rng([5, seed])
+    passes = math.ceil(config.cells / (config.cells_per_image * len(keyframes)))
+    order = np.concatenate([rng.permutation(len(keyframes)) for _ in range(passes)])
+    order = order[: math.ceil(config.cells / config.cells_per_image)]
+    parts = []
+    for done, number in enumerate(order.tolist()):
+        parts.append(_cells_of(keyframes[number], number, encode, config, rng))
+        report(done + 1, len(order))
+    joined = Buffer(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    if not np.isfinite(joined.features).all():
+        raise VlocError('encoder: its features are not finite', 'use another encoder')
+    if joined.features[:1000].astype(np.float32).std(0).max() < 1e-4:
+        raise VlocError(
+            'pictures: all look alike', 'was the lens covered? record the place in light'
+        )
+    return joined
+
+
+def _cells_of(
+    keyframe: Keyframe,
+    number: int,
+    encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    config: BufferConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray, ...]:
+    """Some cells of one picture under a random zoom, turn and light."""
+    H, width, height = _zoomed(keyframe, config, rng)
+    picture = photometric(warp(keyframe.grey, H, width, height), config.light, rng)
+    features = encode(picture)
+    h, w = features.shape[1:]
+    rows, columns = np.divmod(rng.integers(h * w, size=2 * config.cells_per_image), w)
+    there = np.stack([columns, rows], 1) * float(_STRIDE) + (_STRIDE - 1) / 2
+    pixels = apply_homography(H, there)
+    camera = keyframe.camera
+    inside = ((pixels >= 0) & (pixels <= [camera.width - 1, camera.height - 1])).all(1)
+    rays = camera.unproject(pixels)[:, :2]
+    keep = np.flatnonzero(inside & np.isfinite(rays).all(1))[: config.cells_per_image]
+    return (
+        features[:, rows[keep], columns[keep]].T.astype(np.float16),
+        (rays[keep] * [camera.fx, camera.fy]).astype(np.float32),
+        keyframe.points(pixels[keep]).astype(np.float32),
+        np.full(len(keep), number, np.int32),
+    )
+
+
+def _zoomed(
+    keyframe: Keyframe, config: BufferConfig, rng: np.random.Generator
+) -> tuple[Array, int, int]:
+    """A map from the augmented picture's pixels to the picture's, and the former's size."""
+    camera = keyframe.camera
+    zoom = config.zoom ** rng.uniform(-1, 1)
+    width, height = round(camera.width * zoom), round(camera.height * zoom)
+    angle = np.radians(rng.uniform(-config.turn_deg, config.turn_deg))
+    R = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
+    there, here = (
+        np.array([camera.width - 1, camera.height - 1]),
+        np.array([width - 1, height - 1]),
+    )
+    H = np.eye(3)
+    H[:2, :2], H[:2, 2] = R, there / 2 - R @ here / 2
+    return H, width, height
+
+
+def pictures_of(keyframes: Sequence[Keyframe]) -> Pictures:
+    """Focal lengths and poses by number, and the centre of the cameras."""
+    focal = np.array([[k.camera.fx, k.camera.fy] for k in keyframes], np.float32)
+    T_cam_map = np.stack([k.T_cam_map for k in keyframes]).astype(np.float32)
+    centre = np.mean([k.T_map_cam[:3, 3] for k in keyframes], 0)
+    return Pictures(focal, T_cam_map, centre.astype(np.float32))
+
+
+def train_head(
+    buffer: Buffer,
+    pictures: Pictures,
+    config: AceTraining,
+    start: Head | None = None,
+    device: str = 'cpu',
+    checkpoint: Path | None = None,
+    report: Report = lambda step, loss: None,
+) -> Head:
+    """Fit a head to the buffer; the same seed and data give the same one."""
+    torch.manual_seed(config.seed)
+    head = Head(config.head, torch.from_numpy(pictures.centre))
+    if start is not None:
+        head.load_state_dict(start.state_dict())
+    head.to(device)
+    columns = [torch.from_numpy(x) for x in (buffer.features, buffer.pixels, buffer.points)]
+    number = torch.from_numpy(buffer.picture).long()
+    T_cam_map, K = (x.to(device) for x in (torch.from_numpy(pictures.T_cam_map), _K(pictures)))
+    shuffle = _Shuffle(len(number), config.batch, config.seed)
+
+    def loss_of(step: int) -> Tensor:
+        rows = shuffle.rows(step)
+        features, pixels, measured = (x[rows].to(device).float() for x in columns)
+        which = number[rows].to(device)
+        progress = config.from_progress + (1 - config.from_progress) * step / config.loop.steps
+        seen = pixels, T_cam_map[which], K[which], progress, config.loss
+        points = head(features)
+        loss = reprojection_loss(points, *seen)
+        if config.depth_weight:
+            loss = loss + config.depth_weight * measured_loss(points, measured, *seen)
+        return loss
+
+    optimise(head, loss_of, config.loop, checkpoint, report)
+    return head.cpu().eval()
+
+
+def _K(pictures: Pictures) -> Tensor:
+    """Pinhole matrices [M, 3, 3] around the principal point."""
+    K = torch.zeros(len(pictures.focal), 3, 3)
+    K[:, 0, 0], K[:, 1, 1] = torch.from_numpy(pictures.focal).T
+    K[:, 2, 2] = 1
+    return K
+
+
+class _Shuffle:
+    """The order of the cells, another one in each epoch, the same whenever it is asked for."""
+
+    def __init__(self, cells: int, batch: int, seed: int) -> None:
+        self._cells, self._batch, self._seed = cells, batch, seed
+        self._per_epoch = max(1, cells // batch)  # the last, incomplete batch is left out
+        self._epoch, self._order = -1, torch.zeros(0)
+
+    def rows(self, step: int) -> Tensor:
+        """The cells of one step's batch."""
+        epoch, part = divmod(step, self._per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self._seed * 100_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(self._cells, generator=generator)
+        return self._order[part * self._batch : (part + 1) * self._batch]

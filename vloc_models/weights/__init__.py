@@ -1,0 +1,1 @@
+"""Our own encoder, with its model card in README.md."""
