@@ -43,9 +43,7 @@ def test_no_such_command_is_exit_code_2(
 
 
 @pytest.mark.parametrize('command', COMMANDS)
-def test_every_command_tells_its_options(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_tells_its_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, '--help'])
     assert stop.value.code == 0

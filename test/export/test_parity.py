@@ -34,7 +34,7 @@ def test_a_head_and_its_probe() -> None:
 
 
 def test_unrounded_weights_are_found_out() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 8, 8, 8), nn.Tanh(), nn.Conv2d(8, 8, 1))
+    net = nn.Sequential(nn.Conv2d(1, 64, 8, 8), nn.BatchNorm2d(64), nn.Tanh())
     probe = encoder_probe(net, rng())
     round_to_half(net)
     engine = OnnxEngine(encoder_graph(net), 'encoder.onnx')

@@ -14,9 +14,9 @@ from vloc_models.commands.evaluation_report import Result, figures, write_report
 from vloc_models.commands.locate import check_outputs, with_progress
 from vloc_models.errors import VlocError
 from vloc_models.frames.options import BagOptions
-from vloc_models.frames.source import open_source
+from vloc_models.frames.source import FrameSource, open_source
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
-from vloc_models.localize.replay import Recording, Replay
+from vloc_models.localize.replay import Replay
 from vloc_models.maps import Map
 from vloc_models.metrics import trajectory
 from vloc_models.tum import write_tum
@@ -68,7 +68,7 @@ def evaluate(
             Console(soft_wrap=True).print(Text(f'report: {report_file}'))
 
 
-def _scored(done: Replay, source: Recording, site: Map) -> Result:
+def _scored(done: Replay, source: FrameSource, site: Map) -> Result:
     """The figures, at the first camera's centre."""
     T_base_cam = source.cameras[0].T_base_cam
     truth, estimate = done.truth.moved(T_base_cam), done.estimates().moved(T_base_cam)

@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from vloc_models.frames.source import FrameSource
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
-from vloc_models.localize.replay import Recording, Replay
+from vloc_models.localize.replay import Replay
 from vloc_models.maps import MapInfo
 from vloc_models.metrics import html, report, trajectory
 from vloc_models.records import Fix, Frame, Trajectory, View
@@ -72,7 +73,7 @@ def write_report(
     path: Path,
     names: tuple[Path, Path],
     localizer: Observes,
-    source: Recording,
+    source: FrameSource,
     result: Result,
     worst: int,
 ) -> None:
@@ -101,7 +102,7 @@ def write_report(
     html.write_html(path, page)
 
 
-def _facts(source: Recording, info: MapInfo) -> list[tuple[str, str]]:
+def _facts(source: FrameSource, info: MapInfo) -> list[tuple[str, str]]:
     """What else a reader of the report must know."""
     seconds = (source.span_ns[1] - source.span_ns[0]) / 1e9
     made = info.provenance
@@ -115,7 +116,7 @@ def _facts(source: Recording, info: MapInfo) -> list[tuple[str, str]]:
 
 
 def _worst_frames(
-    localizer: Observes, source: Recording, result: Result, most: int
+    localizer: Observes, source: FrameSource, result: Result, most: int
 ) -> list[html.WorstFrame]:
     """False accepts first, then the largest errors; no pose is infinitely wrong."""
     e = trajectory.errors(result.truth, result.estimate)

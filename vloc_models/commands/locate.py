@@ -11,9 +11,9 @@ from rich.text import Text
 from vloc_models.commands.progress import progress_bar
 from vloc_models.errors import VlocError
 from vloc_models.frames.options import BagOptions
-from vloc_models.frames.source import open_source
+from vloc_models.frames.source import FrameSource, open_source
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
-from vloc_models.localize.replay import Locates, Recording, Replay, replay
+from vloc_models.localize.replay import Locates, Replay, replay
 from vloc_models.records import Trajectory, Verdict
 from vloc_models.tum import write_tum
 
@@ -50,7 +50,7 @@ def locate(
     Console(soft_wrap=True).print(Text(summary(done, output, len(written))))
 
 
-def with_progress(localizer: Locates, source: Recording) -> Replay:
+def with_progress(localizer: Locates, source: FrameSource) -> Replay:
     """Replay a recording under a progress bar."""
     console = Console(stderr=True, markup=False)
     with progress_bar(console) as progress:

@@ -70,11 +70,7 @@ def head_graph(head: Head) -> bytes:
 
 @torch.no_grad()
 def round_to_half(module: nn.Module) -> None:
-    """Round parameters, in place, to numbers that half floats can hold; buffers stay as they are.
-
-    Raises:
-        ExportError: if one is too large for that; then none is changed.
-    """
+    """Round parameters, not buffers, in place; ExportError, and no change, if one is too large."""
     for name, parameter in module.named_parameters():
         if not parameter.half().isfinite().all():
             raise ExportError(
@@ -102,8 +98,8 @@ def _graph(module: nn.Module, example: Tensor, source: str, output: str, axes: s
             dynamo=True,  # the older exporter cannot trace check_shape, and is to go
             verbose=False,
         )
-    assert program is not None
-    model = _plain(program.model_proto.graph, axes.split())
+        assert program is not None
+        model = _plain(program.model_proto.graph, axes.split())
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
 
@@ -113,9 +109,10 @@ def _plain(graph: onnx.GraphProto, axes: list[str]) -> onnx.ModelProto:
     nodes, weights = [], []
     for tensor in graph.initializer:
         name, array = tensor.name, numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and array.size >= MIN_HALF:
+        half = array.astype(np.float16)  # a buffer of the module may not fit: that stays as it is
+        if array.dtype == np.float32 and array.size >= MIN_HALF and np.array_equal(half, array):
             nodes.append(helper.make_node('Cast', [f'{name}_half'], [name], to=TensorProto.FLOAT))
-            name, array = f'{name}_half', array.astype(np.float16)
+            name, array = f'{name}_half', half
         weights.append(numpy_helper.from_array(array, name))
     for n in graph.node:
         kept = {'op_type': n.op_type, 'input': n.input, 'output': n.output}

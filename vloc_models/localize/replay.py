@@ -9,10 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_models.frames.source import Chain, FrameSource
+from vloc_models.frames.source import FrameSource
 from vloc_models.records import Array, Fix, Trajectory, Verdict, View
 
-Recording = FrameSource | Chain  # a Chain's notes are read-only, which FrameSource's are not
 Report = Callable[[int, int], None]
 _NUMBER = re.compile(r'\d+(?:\.\d+)?')
 
@@ -59,7 +58,7 @@ class Replay:
         return sorted(told, key=lambda row: -row[2])
 
 
-def replay(localizer: Locates, source: Recording, report: Report | None = None) -> Replay:
+def replay(localizer: Locates, source: FrameSource, report: Report | None = None) -> Replay:
     """Ask a localizer about every frame of a recording, each on its own.
 
     Args:

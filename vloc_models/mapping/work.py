@@ -41,7 +41,8 @@ class Work:
     def __enter__(self) -> 'Work':
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            # a file: writers of maps lock the folder itself
+            self._lock = os.open(self.folder / 'lock', os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._settle()
         except BlockingIOError as e:
@@ -73,6 +74,8 @@ class Work:
             _log.info('going on with the build that was interrupted')
             return
         for old in self.folder.iterdir():
+            if old.name == 'lock':
+                continue
             old.unlink() if old.is_file() else shutil.rmtree(old)
         name.write_text(self._fingerprint)
 
