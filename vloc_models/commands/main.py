@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``vloc``; returns the exit code: 0 well, 2 for anything the user can put right."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     handler = RichHandler(console=console, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[handler], force=True)
+    logging.basicConfig(format='%(message)s', handlers=[handler], force=True)
+    logging.getLogger('vloc_models').setLevel(logging.INFO)  # libraries only warn
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = tyro.extras.subcommand_cli_from_dict(

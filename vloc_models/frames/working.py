@@ -15,12 +15,13 @@ def working_view(view: View) -> View:
     camera = view.camera
     scale = SHORT_SIDE_PX / min(camera.width, camera.height)
     if scale == 1:
-        return view
+        return replace(view, labels=None)
     camera = camera.resized(round(camera.width * scale), round(camera.height * scale))
     size = (camera.width, camera.height)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(view.image, size, interpolation=way), np.uint8)
     depth = view.depth
     if depth is not None:
-        depth = np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), np.float32)
+        nearest = cv2.INTER_NEAREST_EXACT  # the other one is off by up to a pixel
+        depth = np.asarray(cv2.resize(depth, size, interpolation=nearest), np.float32)
     return replace(view, image=image, camera=camera, depth=depth, labels=None)

@@ -79,7 +79,7 @@ def _published(path: Path | None) -> PublishedEncoder:
         state: Any = torch.load(path, map_location='cpu', weights_only=True)
         module.load_state_dict(state)
     except Exception as e:  # torch raises anything for a file that is no state dict
-        reason = str(e).splitlines()[0]
+        reason = next(iter(str(e).splitlines()), type(e).__name__)
         raise VlocError(
             f'{path}: not the published ACE encoder: {reason}', 'name ace_encoder_pretrained.pt'
         ) from e

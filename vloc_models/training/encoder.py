@@ -38,7 +38,7 @@ class EncoderTraining:
     cut: PairConfig = field(default_factory=PairConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(6000, max_lr=2e-3, checkpoint_s=60)
+        default_factory=lambda: LoopConfig(3000, max_lr=2e-3, checkpoint_s=60)
     )
 
 
