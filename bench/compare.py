@@ -211,12 +211,12 @@ def score(
 
 def compared(ours: Figures, peer: Figures) -> dict[str, Figures]:
     """All figures, with None for no finite number, and ours / the peer's."""
+    ours, peer = _finite(ours), _finite(peer)
     ratio: Figures = {}
-    for key, _, _ in _ROWS:
+    for key in [key for key, _, _ in _ROWS if key not in _ONLY_TOLD]:
         a, b = ours.get(key), peer.get(key)
-        if key not in _ONLY_TOLD:
-            ratio[key] = None if a is None or not b else a / b
-    return {'ours': _finite(ours), 'peer': _finite(peer), 'ratio': _finite(ratio)}
+        ratio[key] = None if a is None or not b else a / b
+    return {'ours': ours, 'peer': peer, 'ratio': ratio}
 
 
 def table(told: dict[str, Figures]) -> Table:

@@ -1,11 +1,13 @@
-"""A small map to write and to damage, and bytes to damage it with; for tests of several files."""
+"""For tests of several files: a small map to write and to damage, and one that is really built."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -13,8 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from vloc_models import maps, npz
+from vloc_models.frames.cameras import CameraMount
+from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.maps import Map, MapInfo, MapWriter, open_map
+from vloc_models.records import Array, Frame, Trajectory, View
 
 # machines here are noisy: no example may fail for being slow, and CI always tries the same ones
 settings.register_profile('vloc', deadline=None, derandomize='CI' in os.environ)
@@ -114,3 +119,162 @@ def damaged() -> Any:
 def site(tmp_path: Path) -> Path:
     write(tmp_path / 'site')
     return tmp_path / 'site'
+
+
+T_base_cam = se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.1, 0, 0.5])
+WALL_M, PX_PER_M = 3.0, 100.0  # where the wall stands (y in the map), how fine its picture is
+
+
+class Gallery:
+    """A FrameSource: a robot drives past a wall full of blots, looking at it. Soon drawn.
+
+    Its pictures are of 320 x 240 pixels, with depth; ``change(k, frame)`` may alter each frame.
+    """
+
+    poses_source = odom_source = 'the gallery'
+
+    def __init__(
+        self,
+        count: int = 44,
+        mounts: tuple[Array, ...] = (T_base_cam,),
+        change: Callable[[int, Frame], Frame] = lambda k, frame: frame,
+    ) -> None:
+        self.count, self.change, self.notes = count, change, []
+        camera = Camera(320, 240, 250.0, 250.0, 159.5, 119.5)
+        self.cameras = tuple(
+            CameraMount(f'camera_{i}', camera, T, f'camera_{i}') for i, T in enumerate(mounts)
+        )
+
+    @cached_property
+    def wall(self) -> Any:
+        """RGB, from x = -6 m and z = 4 m on, right and down."""
+        rng = np.random.default_rng(4)
+        blots = sum(
+            size * cv2.GaussianBlur(rng.standard_normal((800, 1200, 3)), (0, 0), size)
+            for size in (2, 5, 12)
+        )
+        return (128 + 60 * np.asarray(blots) / np.std(blots)).clip(0, 255).astype(np.uint8)
+
+    def T_map_base(self, k: int) -> Array:
+        share = k / max(1, self.count - 1)
+        yaw = np.pi / 2 + 0.15 * np.sin(7 * share)
+        at = [3.2 * share - 1.6, 0.3 * np.sin(9 * share), 0.5 + 0.1 * np.sin(17 * share)]
+        return se3.transform(se3.exp([0, 0, 0, 0, 0, yaw])[:3, :3], at)
+
+    def view(self, k: int, mount: CameraMount) -> View:
+        camera, T = mount.camera, self.T_map_base(k) @ mount.T_base_cam
+        turn, at = T[:3, :3].T, T[:3, 3]
+        on_wall = np.stack([turn[:, 0], turn[:, 2], turn @ ([0, WALL_M, 0] - at)], 1)  # of x, z, 1
+        paint = np.array([[1 / PX_PER_M, 0, -6], [0, -1 / PX_PER_M, 4], [0, 0, 1]])
+        size = camera.width, camera.height
+        image = cv2.warpPerspective(self.wall, camera.K @ on_wall @ paint, size)
+        rays = camera.unproject(camera.pixel_grid()) @ T[:3, :3].T
+        depth = ((WALL_M - at[1]) / rays[..., 1]).astype(np.float32)
+        return View(np.asarray(image, np.uint8), camera, mount.T_base_cam, depth)
+
+    @cached_property
+    def drawn(self) -> list[Frame]:
+        frames = []
+        for k in range(self.count):
+            views = tuple(self.view(k, mount) for mount in self.cameras)
+            T = self.T_map_base(k)
+            frames.append(self.change(k, Frame(10**18 + k * 200_000_000, views, T, T)))
+        return frames
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        return self.drawn[0].stamp_ns, self.drawn[-1].stamp_ns
+
+    def __len__(self) -> int:
+        return self.count
+
+    def frames(self) -> Iterator[Frame]:
+        yield from self.drawn
+
+    def trajectory(self) -> Trajectory:
+        known = [(f.stamp_ns, f.T_map_base) for f in self.drawn if f.T_map_base is not None]
+        return Trajectory.of([s for s, _ in known], [T for _, T in known])
+
+    def odometry(self) -> Trajectory:
+        return self.trajectory()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope='session')
+def gallery() -> Gallery:
+    """44 frames; ``type(gallery)`` makes others."""
+    return Gallery()
+
+
+@pytest.fixture(scope='session')
+def tiny_config() -> Any:
+    """Of a map that is made in seconds, and good for nothing."""
+    from vloc_models.mapping.build_map import MappingConfig
+    from vloc_models.networks.ace import HeadConfig
+    from vloc_models.training.ace import AceTraining, BufferConfig
+    from vloc_models.training.loop import LoopConfig
+
+    training = AceTraining(
+        batch=512, head=HeadConfig(128, 32), loop=LoopConfig(50, checkpoint_s=0)
+    )
+    return MappingConfig(buffer=BufferConfig(8000, 512), training=training)
+
+
+@pytest.fixture(scope='session')
+def tiny_site(
+    gallery: Gallery, tiny_config: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A map of the gallery with our own encoder, built once. Do not change it."""
+    from vloc_models.mapping.build_map import build_map
+
+    path = tmp_path_factory.mktemp('tiny') / 'site'
+    build_map(gallery, ['gallery'], path, tiny_config)
+    return path
+
+
+@pytest.fixture(scope='session')
+def toy_encoder() -> Any:
+    """An encoder that costs next to nothing, and that a map has to carry: 16 channels."""
+    import hashlib
+
+    import torch
+    from torch import nn
+
+    from vloc_models.engines.onnx_engine import OnnxEngine
+    from vloc_models.export.parity import encoder_probe
+    from vloc_models.export.to_onnx import encoder_graph, round_to_half
+    from vloc_models.mapping.encoder import ChosenEncoder
+
+    module = nn.Sequential(nn.Conv2d(1, 16, 8, 8), nn.Tanh())
+    rng = np.random.default_rng(0)
+    weight = torch.from_numpy(rng.normal(0, 0.1, (16, 1, 8, 8)).astype(np.float32))
+    module.load_state_dict({'0.weight': weight, '0.bias': torch.zeros(16)})
+    round_to_half(module)
+    graph, probe = encoder_graph(module), npz.pack(encoder_probe(module, rng))
+    names = 'encoder.onnx', 'encoder.probe.npz'
+    record = maps.Encoder('toy', hashlib.sha256(graph).hexdigest(), 'MIT', *names)
+    return ChosenEncoder(record, graph, probe, OnnxEngine(graph, 'toy', 1))
+
+
+@pytest.fixture(scope='session')
+def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
+    """Let maps be built with the toy encoder, and no head be exported twice (2 s each)."""
+    from vloc_models.export.to_onnx import head_graph
+    from vloc_models.mapping import build_map
+    from vloc_models.training.weights import save_weights
+
+    known: dict[bytes, bytes] = {}
+
+    def graph(head: Any) -> bytes:
+        key = save_weights(head)
+        if key not in known:
+            known[key] = head_graph(head)
+        return known[key]
+
+    def install(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(build_map, 'choose_encoder', lambda choice: toy_encoder)
+        patch.setattr(build_map, 'head_graph', graph)
+
+    return install

@@ -12,6 +12,7 @@ from vloc_models.networks.ace import (
     LossConfig,
     PublishedEncoder,
     homogeneous_scale,
+    measured_loss,
     reprojection_loss,
     tolerance_px,
 )
@@ -126,3 +127,63 @@ def test_training_on_the_loss_finds_the_points() -> None:
         value.backward()
         optimiser.step()
     assert (points.detach() - true).norm(dim=1).median() < 0.03
+
+
+def to_measured(points: Tensor, measured: Tensor, progress: float = 0.0) -> Tensor:
+    K, T_cam_map = camera(len(points))
+    pixels = torch.zeros(len(points), 2)
+    return measured_loss(points, measured, pixels, T_cam_map, K, progress, LOSS)
+
+
+def test_a_point_where_it_was_measured_costs_nothing() -> None:
+    points = torch.tensor([[0.1, 0.2, 2.0], [-1, 0, 5]])
+    assert to_measured(points, points) == 0
+
+
+@pytest.mark.parametrize('progress', [0.0, 0.5, 1.0])
+def test_a_distance_is_told_in_pixels(progress: float) -> None:
+    """0.02 m and 0.01 m at 2 m, with a focal length of 500, are 7.5 px."""
+    measured = torch.tensor([[0.1, 0.2, 2.0]])
+    value = to_measured(measured + torch.tensor([[0.02, 0, -0.01]]), measured, progress)
+    tau = tolerance_px(progress, LOSS)
+    assert value.item() == pytest.approx(tau * math.tanh(7.5 / tau), rel=1e-4)
+
+
+def test_the_same_distance_further_away_is_fewer_pixels() -> None:
+    off = torch.tensor([[0.01, 0.0, 0.0]])
+    near, far = (torch.tensor([[0.0, 0.0, z]]) for z in (1.0, 4.0))
+    assert to_measured(near + off, near).item() == pytest.approx(
+        4 * to_measured(far + off, far).item(), rel=2e-2
+    )
+
+
+def test_a_point_measured_behind_the_camera_costs_no_more_than_the_tolerance() -> None:
+    points = torch.tensor([[0.0, 0.0, 3.0]], requires_grad=True)
+    value = to_measured(points, torch.tensor([[0.0, 0.0, -3.0]]))
+    assert value.item() == pytest.approx(51, rel=1e-3)
+    value.backward()
+    assert points.grad is not None
+    assert points.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('unknown', [[math.nan] * 3, [0, math.nan, 1], [math.inf, 0, 1]])
+def test_what_was_not_measured_neither_costs_nor_pulls(unknown: list[float]) -> None:
+    points = torch.tensor([[0.0, 0, 3], [0.3, 0, 3]], requires_grad=True)
+    measured = torch.tensor([[0.01, 0, 3], unknown])
+    value = to_measured(points, measured)
+    alone = to_measured(points[:1], measured[:1])
+    assert value.item() == pytest.approx(alone.item() / 2)  # a mean over all cells
+    value.backward()
+    assert points.grad is not None
+    assert points.grad.isfinite().all()
+    assert points.grad[0, 0] < 0
+    assert (points.grad[1] == 0).all()
+
+
+def test_nothing_measured_at_all_is_no_loss() -> None:
+    points = torch.randn(5, 3, requires_grad=True)
+    value = to_measured(points, torch.full((5, 3), math.nan))
+    value.backward()
+    assert value == 0
+    assert points.grad is not None
+    assert (points.grad == 0).all()

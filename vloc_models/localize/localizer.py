@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_models.checks import check_shape
 from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import Engine, check_probe
 from vloc_models.errors import MapError, VlocError
@@ -99,9 +100,11 @@ class Localizer:
         """The map points that a picture shows, in the pixels of its working size."""
         view = working_view(view)
         features = self.encoder({'image': view.image[None]})['features']  # [1, C, h, w]
+        check_shape(features, '1 C h w', 'features')
         first = self.config.every // 2
         some = features[:, :, first :: self.config.every, first :: self.config.every]
         points = self.head({'features': np.ascontiguousarray(some)})['points']
+        check_shape(points, '1 3 h w', 'points', h=some.shape[2], w=some.shape[3])
         rows, columns = np.mgrid[
             first : features.shape[2] : self.config.every,
             first : features.shape[3] : self.config.every,

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vloc_models import __version__, config
@@ -95,6 +96,7 @@ def build_map(
         VlocError: if the recording makes no map, or memory or disk run out; the old map is whole.
     """
     started = time.monotonic()
+    _check_device(config.device)
     with MapWriter(out):  # is there a place to write to? known now, not in minutes
         pass
     try:
@@ -117,12 +119,20 @@ def build_map(
 _SMALLER = 'lower --buffer.cells or --max-images, or use a machine with more memory'
 
 
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as e:  # torch raises either
+        raise VlocError(f'device {device}: {str(e).splitlines()[0]}', 'use cpu') from e
+
+
 def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     config, report = build.config, build.report
+    learned, asked = _blocks(build)
     buffer = _buffer(build, work)
     pictures = pictures_of(build.keyframes)
-    learned, asked = _blocks(build)
-    first, second = _phases(config.training, config.tested_share, bool(asked.any()))
+    training = _fitting(config.training, buffer)
+    first, second = _phases(training, config.tested_share, bool(asked.any()))
     device = config.device
     head = train_head(
         _only(buffer, learned),
@@ -177,6 +187,7 @@ def _fingerprint(build: _Build) -> str:
     for k in build.keyframes:
         digest.update(f'{k.stamp_ns} {k.camera}'.encode() + k.T_map_cam.tobytes())
         digest.update(k.grey[::16, ::16].tobytes())
+        digest.update(b'' if k.depth is None else k.depth[::16, ::16].tobytes())
     return digest.hexdigest()
 
 
@@ -207,6 +218,12 @@ def _blocks(build: _Build) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     if count < _FEWEST_TO_TEST:
         return np.ones(count, bool), np.zeros(count, bool)
     return held_out(count, build.config.held_out)
+
+
+def _fitting(training: AceTraining, buffer: Buffer) -> AceTraining:
+    """With a head that takes the encoder's features, however many there are."""
+    channels = buffer.features.shape[1]
+    return replace(training, head=replace(training.head, in_channels=channels))
 
 
 def _phases(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_models.errors import VlocError
+
 
 @dataclass(frozen=True)
 class HeldOutConfig:
@@ -16,12 +18,24 @@ class HeldOutConfig:
 
 
 def held_out(count: int, config: HeldOutConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of ``count`` frames in time order are learned from, and which are asked for."""
+    """Which of ``count`` frames in time order are learned from, and which are asked for.
+
+    Raises:
+        VlocError: if nothing is left to learn from.
+    """
+    blocks, share, gap = config.blocks, config.share, config.gap
+    if blocks < 1 or not share > 0 or not gap >= 0:
+        raise VlocError(f'held out: {blocks} blocks, share {share:g}, gap {gap:g}', _FIX)
     asked, near = np.zeros(count, bool), np.zeros(count, bool)
-    length = max(1, round(count * config.share / config.blocks))
-    gap = max(1, round(count * config.gap))
-    for block in range(config.blocks):
-        start = round((block + 0.5) * count / config.blocks - length / 2)
+    length = max(1, round(count * share / blocks))
+    margin = max(1, round(count * gap))
+    for block in range(blocks):
+        start = round((block + 0.5) * count / blocks - length / 2)
         asked[max(0, start) : start + length] = True
-        near[max(0, start - gap) : start + length + gap] = True
+        near[max(0, start - margin) : start + length + margin] = True
+    if near.all():
+        raise VlocError(f'held out: all of {count} pictures, none to learn from', _FIX)
     return ~near, asked
+
+
+_FIX = 'choose one block or more, of a small share'

@@ -4,6 +4,7 @@ A build that was killed finds it again, if it is the same build: settings, recor
 are part of its fingerprint.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -41,6 +42,8 @@ class Work:
     def __enter__(self) -> 'Work':
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if self.folder.is_symlink():  # what it points to is not ours to empty
+                raise NotADirectoryError(errno.ENOTDIR, 'is a link')
             # a file: writers of maps lock the folder itself
             self._lock = os.open(self.folder / 'lock', os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,7 +73,7 @@ class Work:
     def _settle(self) -> None:
         """Keep what an earlier try of the same build left; remove anything else."""
         name = self.folder / 'fingerprint'
-        if name.is_file() and name.read_text() == self._fingerprint:
+        if name.is_file() and name.read_bytes() == self._fingerprint.encode():
             _log.info('going on with the build that was interrupted')
             return
         for old in self.folder.iterdir():

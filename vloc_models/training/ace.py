@@ -47,6 +47,13 @@ class BufferConfig:
         default_factory=lambda: Photometric(1.2, 0.1, 10, 0.1, 0.7, 4, 4, (60, 95), 0.2)
     )
 
+    def __post_init__(self) -> None:
+        if self.cells < 1 or self.cells_per_image < 1 or not self.zoom > 0:
+            raise VlocError(
+                f'buffer: {self.cells} cells, {self.cells_per_image} an image, zoom {self.zoom:g}',
+                'give more of each',
+            )
+
 
 @dataclass(frozen=True)
 class AceTraining:
@@ -59,6 +66,10 @@ class AceTraining:
     depth_weight: float = 1.0  # of the measured points' loss, beside the reprojection's
     from_progress: float = 0.0  # where the curriculum starts, for a head trained before
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(3000))
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise VlocError(f'training: a batch of {self.batch} cells', 'give more')
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,125 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vloc_models.errors import BagError
+from vloc_models.frames.augment import to_grey
+from vloc_models.frames.keyframes import Keyframe, read_keyframes
+from vloc_models.frames.working import working_view
+from vloc_models.geometry import se3, tensors
+from vloc_models.geometry.camera import Camera
+from vloc_models.records import Array, Frame
+
+
+def parked(k: int, frame: Frame) -> Frame:
+    """Standing for the first half of the recording, at the pose that the second starts from."""
+    T = np.eye(4)
+    T[0, 3] = 0.1 * max(0, k - 20)
+    return replace(frame, T_map_base=T)
+
+
+def unknown(k: int, frame: Frame) -> Frame:
+    return replace(frame, T_map_base=None) if k % 3 else frame
+
+
+def nowhere(k: int, frame: Frame) -> Frame:
+    return replace(frame, T_map_base=None)
+
+
+def numbers(keyframes: list[Keyframe]) -> list[int]:
+    return [(k.stamp_ns - 10**18) // 200_000_000 for k in keyframes]
+
+
+def test_all_where_there_are_few(gallery: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    keyframes = read_keyframes(gallery, 44, lambda *x: seen.append(x))
+    assert numbers(keyframes) == list(range(44))
+    assert seen == [(k, 44) for k in range(1, 45)]
+    first, frame = keyframes[7], gallery.drawn[7]
+    working = working_view(frame.views[0])
+    np.testing.assert_array_equal(first.grey, to_grey(working.image))
+    assert first.camera == working.camera
+    np.testing.assert_allclose(first.T_map_cam, frame.T_map_base @ frame.views[0].T_base_cam)
+    np.testing.assert_allclose(first.T_cam_map @ first.T_map_cam, np.eye(4), atol=1e-12)
+    assert first.depth is not None
+    assert first.depth.dtype == np.float16
+    np.testing.assert_allclose(first.depth, working.depth, rtol=1e-3)
+
+
+@pytest.mark.parametrize('limit', [1, 2, 9, 43])
+def test_no_more_than_the_limit(gallery: Any, limit: int) -> None:
+    found = numbers(read_keyframes(gallery, limit))
+    assert 0 < len(found) <= limit
+    assert found[0] == 0
+    assert limit == 1 or found[-1] == 43
+
+
+def test_evenly_along_the_way_and_not_in_time(gallery: Any) -> None:
+    found = numbers(read_keyframes(type(gallery)(42, change=parked), 8))
+    assert found[0] == 0
+    assert found[-1] == 41
+    assert sum(k <= 20 for k in found) <= 2
+    assert max(np.diff(found)[1:]) <= 4
+
+
+def test_turning_counts_as_a_way(gallery: Any) -> None:
+    def turns(k: int, frame: Frame) -> Frame:
+        return replace(frame, T_map_base=se3.exp([0, 0, 0, 0, 0, 0.1 * max(0, k - 20)]))
+
+    found = numbers(read_keyframes(type(gallery)(42, change=turns), 8))
+    assert sum(k <= 20 for k in found) <= 2
+
+
+def test_frames_without_a_pose_are_left_out(gallery: Any) -> None:
+    assert numbers(read_keyframes(type(gallery)(12, change=unknown), 100)) == [0, 3, 6, 9]
+    assert numbers(read_keyframes(type(gallery)(12, change=unknown), 2)) == [0, 9]
+
+
+def test_no_pose_at_all_is_an_error(gallery: Any) -> None:
+    with pytest.raises(BagError, match=r'no picture has a pose.*vloc info'):
+        read_keyframes(type(gallery)(3, change=nowhere), 100)
+
+
+def test_all_cameras_count(gallery: Any) -> None:
+    mounts = gallery.cameras[0].T_base_cam, gallery.cameras[0].T_base_cam @ se3.exp([0.2] * 6)
+    rig = type(gallery)(10, mounts)
+    keyframes = read_keyframes(rig, 100)
+    assert numbers(keyframes) == sorted(2 * list(range(10)))
+    for k, mount in zip(keyframes[4:6], mounts, strict=True):
+        np.testing.assert_allclose(k.T_map_cam, rig.T_map_base(2) @ mount)
+    assert len(read_keyframes(rig, 9)) == 8
+    assert len(read_keyframes(rig, 1)) == 2  # a moment is not torn apart
+
+
+def test_points_are_where_depth_says(gallery: Any) -> None:
+    """By the torch twins of the geometry, and on the wall."""
+    (k,) = read_keyframes(gallery, 1)
+    pixels = np.random.default_rng(0).uniform(0, [639, 479], (500, 2))
+    points = k.points(pixels)
+    assert np.abs(points[:, 1] - 3).max() < 0.02  # half-float depth of 3 m, between two pixels
+    K = torch.from_numpy(k.camera.K)
+    z = torch.from_numpy(k.depth)[*pixels.round().astype(int).T[::-1]].double()
+    rays = tensors.unproject(K[None], torch.from_numpy(pixels)[None])[0]
+    expected = tensors.apply(torch.from_numpy(k.T_map_cam), rays * z[:, None])
+    np.testing.assert_allclose(points, expected, atol=1e-9)
+    seen = tensors.project(K, tensors.apply(torch.from_numpy(k.T_cam_map), expected))
+    np.testing.assert_allclose(seen, pixels, atol=1e-6)
+
+
+def points_of(depth: Array | None) -> Array:
+    camera = Camera(8, 6, 10, 10, 3.5, 2.5)
+    half = None if depth is None else depth.astype(np.float16)
+    keyframe = Keyframe(0, np.zeros((6, 8), np.uint8), camera, np.eye(4), half)
+    return keyframe.points(np.array([[0.0, 0.0], [7.0, 5.0], [6.6, 4.6]]))
+
+
+def test_unknown_depth_is_nan() -> None:
+    assert np.isnan(points_of(None)).all()
+    depth = np.full((6, 8), 2.0)
+    depth[5, 7] = np.nan
+    found = points_of(depth)
+    np.testing.assert_allclose(found[0], [-0.7, -0.5, 2])
+    assert np.isnan(found[1:]).all()

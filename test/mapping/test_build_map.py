@@ -1,0 +1,412 @@
+"""A tiny map of the gallery: killed anywhere and run again it is the same; the old one survives."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from vloc_models.commands.main import main
+from vloc_models.errors import BagError, MapError, VlocError
+from vloc_models.frames.write_bag import write_bag
+from vloc_models.geometry import se3
+from vloc_models.localize.localizer import Localizer
+from vloc_models.mapping import build_map as module
+from vloc_models.mapping.build_map import MappingConfig, build_map
+from vloc_models.mapping.self_test import in_words
+from vloc_models.maps import Map, open_map
+from vloc_models.records import Frame, Verdict
+
+STEPS = {'reading': 44, 'encoding': 16, 'training': 30, 'testing': 6, 'training with all': 20}
+FILES = {
+    'encoder.onnx',
+    'encoder.probe.npz',
+    'map.yaml',
+    'submaps/00/head.onnx',
+    'submaps/00/head.safetensors',
+    'submaps/00/probe.npz',
+}
+
+
+@pytest.fixture(autouse=True)
+def soon(build_soon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_soon(monkeypatch)
+
+
+def tree(site: Path) -> dict[str, Any]:
+    """The files of a map, map.yaml without date and duration."""
+    files: dict[str, Any] = {
+        str(p.relative_to(site)): p.read_bytes() for p in site.rglob('*') if p.is_file()
+    }
+    info = yaml.safe_load(files['map.yaml'])
+    assert info['provenance'].pop('date')
+    assert info['provenance']['self_test'].pop('map_seconds') > 0
+    return files | {'map.yaml': info}
+
+
+@pytest.fixture(scope='module')
+def whole(
+    gallery: Any, tiny_config: MappingConfig, build_soon: Any, tmp_path_factory: Any
+) -> tuple[Path, list[tuple[str, int, int]]]:
+    """A map that was built without interruption, and what was reported meanwhile."""
+    path, seen = tmp_path_factory.mktemp('whole') / 'site', []
+    with pytest.MonkeyPatch.context() as patch:
+        build_soon(patch)
+        build_map(gallery, ['run1'], path, tiny_config, lambda *x: seen.append(x))
+    return path, seen
+
+
+def test_a_map_is_whole_and_answers(whole: tuple[Path, Any], gallery: Any) -> None:
+    site = open_map(whole[0])
+    assert set(site.info.files) | {'map.yaml'} == FILES
+    assert site.info.encoder.file == 'encoder.onnx'
+    (submap,) = site.info.submaps
+    centre = np.mean([(f.T_map_base @ f.views[0].T_base_cam)[:3, 3] for f in gallery.drawn], 0)
+    np.testing.assert_allclose(submap.centre_m, centre, atol=1e-5)
+    (camera,) = site.info.cameras
+    assert camera.camera == gallery.cameras[0].camera
+    np.testing.assert_array_equal(camera.T_base_cam, gallery.cameras[0].T_base_cam)
+    assert site.info.provenance.bags == ('run1',)
+    assert site.info.provenance.topics == ('camera_0',)
+    figures = site.info.provenance.self_test
+    assert figures['queries'] == STEPS['testing']
+    fix = Localizer.load(whole[0]).locate(gallery.drawn[20].views, stamp_ns=5)
+    assert fix.stamp_ns == 5
+    assert fix.reason
+
+
+def test_nothing_is_left_beside_it(whole: tuple[Path, Any]) -> None:
+    assert [p.name for p in whole[0].parent.iterdir()] == ['site']
+
+
+def test_all_steps_are_told(whole: tuple[Path, list[tuple[str, int, int]]]) -> None:
+    expected = [(name, k, n) for name, n in STEPS.items() for k in range(1, n + 1)]
+    assert whole[1] == expected
+
+
+def test_with_our_own_encoder(tiny_site: Path, gallery: Any) -> None:
+    site = open_map(tiny_site)
+    assert site.info.encoder.file is None
+    assert set(site.info.files) | {'map.yaml'} == FILES - {'encoder.onnx', 'encoder.probe.npz'}
+    fix = Localizer.of(site).locate(gallery.drawn[20].views)
+    assert isinstance(fix.verdict, Verdict)
+    assert fix.reason
+    assert in_words(site.info.provenance.self_test)
+
+
+def test_the_same_seed_gives_the_same_map(
+    whole: tuple[Path, Any], gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    build_map(gallery, ['run1'], tmp_path / 'site', tiny_config)
+    assert tree(tmp_path / 'site') == tree(whole[0])
+
+
+def test_another_seed_gives_another_map(
+    whole: tuple[Path, Any], gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    build_map(gallery, ['run1'], tmp_path / 'site', replace(tiny_config, seed=1))
+    name = 'submaps/00/head.safetensors'
+    assert (tmp_path / 'site' / name).read_bytes() != (whole[0] / name).read_bytes()
+
+
+def stopping(step: str, at: int) -> Callable[[str, int, int], None]:
+    def report(name: str, done: int, total: int) -> None:
+        if (name, done) == (step, at):
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.mark.parametrize(
+    ('step', 'at', 'kept'),
+    [
+        ('reading', 7, set()),
+        ('encoding', 16, set()),
+        ('training', 1, {'encoding'}),
+        ('training', 30, {'encoding'}),
+        ('testing', 3, {'encoding', 'training'}),
+        ('training with all', 13, {'encoding', 'training', 'testing'}),
+    ],
+)
+def test_interrupted_and_run_again_is_the_same_map(
+    whole: tuple[Path, Any],
+    gallery: Any,
+    tiny_config: MappingConfig,
+    tmp_path: Path,
+    sites: Any,
+    step: str,
+    at: int,
+    kept: set[str],
+) -> None:
+    out, seen = tmp_path / 'site', []
+    sites.write(out)
+    with pytest.raises(KeyboardInterrupt):
+        build_map(gallery, ['run1'], out, tiny_config, stopping(step, at))
+    assert sites.holds(out, 'old')
+    build_map(gallery, ['run1'], out, tiny_config, lambda *x: seen.append(x))
+    assert tree(out) == tree(whole[0])
+    assert [p.name for p in tmp_path.iterdir()] == ['site']
+    assert {name for name, _, _ in seen} == set(STEPS) - kept
+    if step.startswith('training') and at < STEPS[step]:
+        assert min(done for name, done, _ in seen if name == step) == at  # the step before is kept
+
+
+def test_interrupted_while_the_map_is_written(
+    whole: tuple[Path, Any],
+    gallery: Any,
+    tiny_config: MappingConfig,
+    tmp_path: Path,
+    sites: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / 'site'
+    sites.write(out)
+
+    def stops(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, '_write', stops)
+        build_map(gallery, ['run1'], out, tiny_config)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module.MapWriter, 'finish', stops)
+        build_map(gallery, ['run1'], out, tiny_config)
+    assert sites.holds(out, 'old')
+    build_map(gallery, ['run1'], out, tiny_config)
+    assert tree(out) == tree(whole[0])
+    assert [p.name for p in tmp_path.iterdir()] == ['site']
+
+
+def test_other_settings_or_other_depth_do_not_go_on_with_it(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    out, seen = tmp_path / 'site', []
+    blind = type(gallery)(change=without_depth)
+    slower = replace(tiny_config.training, depth_weight=0.5)
+    others = [(blind, tiny_config), (gallery, replace(tiny_config, training=slower))]
+    for source, config in [(gallery, tiny_config), *others]:
+        with pytest.raises(KeyboardInterrupt):
+            build_map(source, ['run1'], out, config, stopping('training', 2))
+
+        def report(name: str, done: int, total: int) -> None:
+            seen.append(name)
+            stopping('training', 2)(name, done, total)
+
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt):
+            build_map(source, ['run1'], out, config, report)
+        assert 'encoding' not in seen
+    with pytest.raises(KeyboardInterrupt):
+        build_map(gallery, ['run1'], out, tiny_config, stopping('encoding', 2))
+
+
+def without_depth(k: int, frame: Frame) -> Frame:
+    return replace(frame, views=tuple(replace(v, depth=None) for v in frame.views))
+
+
+def without_pose(k: int, frame: Frame) -> Frame:
+    return replace(frame, T_map_base=None)
+
+
+def black(k: int, frame: Frame) -> Frame:
+    image = np.random.default_rng(k).integers(0, 4, (240, 320, 3), np.uint8)
+    return replace(frame, views=(replace(frame.views[0], image=image),))
+
+
+def mostly_black(k: int, frame: Frame) -> Frame:
+    return black(k, frame) if k % 3 else frame
+
+
+def repeated(k: int, frame: Frame) -> Frame:
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    return replace(frame, views=(replace(frame.views[0], image=image),))
+
+
+@pytest.mark.parametrize(
+    ('count', 'change', 'words'),
+    [
+        (9, lambda k, frame: frame, r'9 pictures with a pose are too few.*at least 10'),
+        (20, without_pose, 'no picture has a pose'),
+        (20, black, r'20 of 20 pictures are of one colour.*lens covered'),
+        (20, mostly_black, r'13 of 20 pictures are of one colour'),
+        (20, repeated, r'all pictures are the same.*driver'),
+    ],
+)
+def test_recordings_that_make_no_map(
+    gallery: Any,
+    tiny_config: MappingConfig,
+    tmp_path: Path,
+    sites: Any,
+    count: int,
+    change: Any,
+    words: str,
+) -> None:
+    sites.write(tmp_path / 'site')
+    with pytest.raises(BagError, match=words):
+        build_map(type(gallery)(count, change=change), [], tmp_path / 'site', tiny_config)
+    assert sites.holds(tmp_path / 'site', 'old')
+    assert [p.name for p in tmp_path.iterdir()] == ['site']
+
+
+def small(gallery: Any) -> Any:
+    """Too few pictures to spare some for a test."""
+    return type(gallery)(12)
+
+
+def test_too_few_pictures_to_test(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+    made = build_map(
+        small(gallery), [], tmp_path / 'site', tiny_config, lambda *x: seen.add(x[0])
+    )
+    assert seen == {'reading', 'encoding', 'training'}
+    assert made.info.provenance.self_test['queries'] == 0
+    assert in_words(made.info.provenance.self_test).startswith('not tested')
+
+
+def test_a_rig_without_depth(gallery: Any, tiny_config: MappingConfig, tmp_path: Path) -> None:
+    first = gallery.cameras[0].T_base_cam
+    rig = type(gallery)(8, (first, first @ se3.exp([0.3, 0, 0, 0, 0.1, 0])), without_depth)
+    made = build_map(rig, ['a', 'b'], tmp_path / 'site', tiny_config)
+    assert [c.name for c in made.info.cameras] == ['camera_0', 'camera_1']
+    fix = Localizer.load(tmp_path / 'site').locate(rig.drawn[0].views)
+    assert fix.reason
+
+
+@pytest.mark.parametrize('place', ['/dev/null/site', '/proc/site'])
+def test_a_place_that_cannot_be_written_is_known_at_once(
+    gallery: Any, tiny_config: MappingConfig, place: str
+) -> None:
+    seen: list[object] = []
+    with pytest.raises(MapError, match=re.escape(place)):
+        build_map(gallery, [], Path(place), tiny_config, lambda *x: seen.append(x))
+    assert not seen
+
+
+def test_what_is_no_map_is_not_replaced(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    (tmp_path / 'site').mkdir()
+    (tmp_path / 'site' / 'letter').write_text('mine')
+    with pytest.raises(MapError, match='no map.yaml'):
+        build_map(gallery, [], tmp_path / 'site', tiny_config)
+    assert (tmp_path / 'site' / 'letter').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('where', ['fill_buffer', 'train_head', 'self_test', 'head_probe'])
+@pytest.mark.parametrize(
+    'error', [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory\nat x")]
+)
+def test_out_of_memory_is_one_line(
+    gallery: Any,
+    tiny_config: MappingConfig,
+    tmp_path: Path,
+    sites: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: Exception,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    sites.write(tmp_path / 'site')
+    monkeypatch.setattr(module, where, fails)
+    source = gallery if where == 'self_test' else small(gallery)
+    with pytest.raises(VlocError, match=r'out of memory.*--buffer\.cells') as caught:
+        build_map(source, [], tmp_path / 'site', tiny_config)
+    assert '\n' not in str(caught.value)
+    assert sites.holds(tmp_path / 'site', 'old')
+
+
+def test_errors_of_our_own_are_not_hidden(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError('the sky falls')
+
+    monkeypatch.setattr(module, 'fill_buffer', fails)
+    with pytest.raises(RuntimeError, match='sky'):
+        build_map(small(gallery), [], tmp_path / 'site', tiny_config)
+
+
+def test_less_cells_than_a_batch_are_named(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    config = replace(tiny_config, buffer=replace(tiny_config.buffer, cells=400))
+    config = replace(config, training=replace(tiny_config.training, batch=600))
+    with pytest.raises(VlocError, match=r'512 cells are fewer than a batch of 600'):
+        build_map(small(gallery), [], tmp_path / 'site', config)
+
+
+@pytest.mark.parametrize('device', ['toaster', 'cuda:99', ''])
+def test_a_device_that_is_not_there_is_known_at_once(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path, device: str
+) -> None:
+    config = replace(tiny_config, device=device)
+    with pytest.raises(VlocError, match=rf'device {device}: .*use cpu'):
+        build_map(gallery, [], tmp_path / 'site', config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_builds_of_one_map(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    """The second is refused, and does the first no harm."""
+    out, refused = tmp_path / 'site', []
+
+    def report(name: str, done: int, total: int) -> None:
+        if (name, done) == ('training', 3):
+            with pytest.raises(MapError, match='another process') as caught:
+                build_map(small(gallery), [], out, tiny_config)
+            refused.append(caught.value)
+
+    made: Map = build_map(small(gallery), [], out, tiny_config, report)
+    assert refused
+    assert open_map(out).info == made.info
+
+
+KILLED = """
+import os, signal, sys
+from vloc_models.mapping import build_map
+train = build_map.train_head
+def dies(*args, report, **how):
+    def after(step, loss):
+        report(step, loss)
+        if step == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return train(*args, report=after, **how)
+build_map.train_head = dies
+from vloc_models.commands.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_killed_by_the_kernel_and_run_again_is_the_same_map(
+    gallery: Any, tmp_path: Path, sites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command, with our own encoder and every graph really exported."""
+    monkeypatch.undo()
+    bag, out = tmp_path / 'run', tmp_path / 'maps' / 'site'
+    write_bag(bag, gallery.drawn)
+    words = ['--buffer.cells', '6000', '--training.batch', '512', '--training.head.width', '32']
+    words += ['--training.loop.steps', '40', '--training.loop.checkpoint-s', '0']
+    words = ['map', str(bag), *words, '-o']
+    out.parent.mkdir()
+    sites.write(out)
+    run = [sys.executable, '-c', KILLED, *words, str(out)]
+    assert subprocess.run(run, check=False, timeout=200, env=dict(os.environ)).returncode == -9
+    assert sites.holds(out, 'old')
+    assert (out.with_name('.site.work') / 'first.pt').is_file()
+    assert main([*words, str(out)]) == 0
+    assert main([*words, str(tmp_path / 'other')]) == 0
+    assert tree(out) == tree(tmp_path / 'other')
+    assert [p.name for p in out.parent.iterdir()] == ['site']

@@ -1,0 +1,149 @@
+"""Our encoder, or one in the published layout: nothing else, and no code from a file."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vloc_models import npz
+from vloc_models.engines.onnx_engine import OnnxEngine
+from vloc_models.engines.probe import check_probe
+from vloc_models.errors import VlocError
+from vloc_models.localize import encoder as shipped
+from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
+from vloc_models.networks.ace import PublishedEncoder
+
+GREY = np.random.default_rng(0).integers(0, 256, (64, 80), np.uint8)
+
+
+@pytest.fixture(scope='module')
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up weights in the published layout."""
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp('weights') / 'ace_encoder_pretrained.pt'
+    torch.save(PublishedEncoder().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def ace(published: Path) -> ChosenEncoder:
+    return choose_encoder(EncoderChoice('ace', published), 1)
+
+
+def test_ours_is_the_one_that_ships() -> None:
+    chosen = choose_encoder(EncoderChoice(), 1)
+    assert chosen.graph == shipped.shipped_graph()
+    assert chosen.record.sha256 == hashlib.sha256(chosen.graph).hexdigest()
+    assert (chosen.record.name, chosen.record.licence) == (shipped.NAME, 'Apache-2.0')
+    assert chosen.record.file is chosen.record.probe is None  # not copied into maps
+    features = chosen(GREY)
+    assert features.shape[1:] == (8, 10)
+    assert features.dtype == np.float32
+    rgb = np.repeat(GREY[..., None], 3, 2)  # as the localizer asks
+    np.testing.assert_array_equal(chosen.engine({'image': rgb[None]})['features'][0], features)
+
+
+def test_published_weights_are_loaded(ace: ChosenEncoder, published: Path) -> None:
+    module = PublishedEncoder()
+    module.load_state_dict(torch.load(published, weights_only=True))
+    with torch.no_grad():
+        wanted = module((torch.from_numpy(GREY)[None, None] / 255 - 0.4) / 0.25)[0].numpy()
+    assert wanted.shape == (512, 8, 10)
+    np.testing.assert_allclose(ace(GREY), wanted, atol=3e-2 * wanted.std())  # in half floats
+
+
+def test_a_map_carries_the_published_encoder_and_its_licence(ace: ChosenEncoder) -> None:
+    assert 'non-commercial' in ace.record.licence
+    assert (ace.record.file, ace.record.probe) == ('encoder.onnx', 'encoder.probe.npz')
+    assert ace.record.sha256 == hashlib.sha256(ace.graph).hexdigest()
+    engine = OnnxEngine(ace.graph, 'ace', 1)
+    assert check_probe(engine, npz.unpack(ace.probe, 'probe'), 'probe') < 1e-3
+
+
+def test_ace_without_weights_says_where_to_get_them() -> None:
+    with pytest.raises(VlocError, match=r'do not ship.*non-commercial.*--encoder.weights'):
+        choose_encoder(EncoderChoice('ace'))
+
+
+def test_lite_takes_no_weights(published: Path) -> None:
+    with pytest.raises(VlocError, match='leave out the weights'):
+        choose_encoder(EncoderChoice('lite', published))
+
+
+def refused(path: Path, words: str = 'not the published ACE encoder') -> None:
+    with pytest.raises(VlocError, match=words) as caught:
+        choose_encoder(EncoderChoice('ace', path))
+    assert str(path) in caught.value.what
+
+
+def test_no_file(tmp_path: Path) -> None:
+    refused(tmp_path / 'none.pt', 'No such file')
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize('raw', [b'', b'nonsense' * 99, b'PK\x03\x04' + b'0' * 99, b'\x80\x02.'])
+def test_other_bytes(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / 'weights.pt'
+    path.write_bytes(raw)
+    refused(path)
+
+
+def test_a_truncated_file(tmp_path: Path, published: Path) -> None:
+    path = tmp_path / 'weights.pt'
+    path.write_bytes(published.read_bytes()[:-5000])
+    refused(path)
+
+
+def without(state: dict[str, Any]) -> object:
+    return {k: v for k, v in state.items() if k != 'conv3.bias'}
+
+
+def more(state: dict[str, Any]) -> object:
+    return {**state, 'head.weight': torch.zeros(1)}
+
+
+def misshapen(state: dict[str, Any]) -> object:
+    return {**state, 'conv1.weight': torch.zeros(32, 3, 3, 3)}
+
+
+def tensors(state: dict[str, Any]) -> object:
+    return list(state.values())
+
+
+@pytest.mark.parametrize('change', [without, more, misshapen, tensors])
+def test_weights_of_another_network(
+    tmp_path: Path, published: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = tmp_path / 'weights.pt'
+    torch.save(change(torch.load(published, weights_only=True)), path)
+    refused(path)
+
+
+def test_nan_weights(tmp_path: Path, published: Path) -> None:
+    state = torch.load(published, weights_only=True)
+    state['conv2.bias'][3] = float('nan')
+    torch.save(state, tmp_path / 'weights.pt')
+    refused(tmp_path / 'weights.pt', 'holds NaN')
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_code_in_the_file_is_not_run(tmp_path: Path, published: Path) -> None:
+    state = torch.load(published, weights_only=True)
+    path, mark = tmp_path / 'weights.pt', tmp_path / 'was_run'
+    torch.save({**state, 'more': Evil(mark)}, path)
+    refused(path)
+    assert not mark.exists()
