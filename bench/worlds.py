@@ -76,13 +76,10 @@ def main(options: Options) -> None:
                 row = {'texture': texture, 'map': map_look, 'query': query_look, 'seed': seed}
                 row |= _measure(options, peer, world, map_look, query_look, Path(folder))
                 rows.append(row)
-                _console.print(row)
+                Console(stderr=True).print(_table([row]))
+                if options.json:  # after each: a map takes minutes, and later ones may fail
+                    options.json.write_text(json.dumps(rows, indent=1, allow_nan=False))
     Console().print(_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1, allow_nan=False))
-
-
-_console = Console(stderr=True)
 
 
 def _measure(

@@ -20,7 +20,7 @@ _BAG, _CONFIG = BagOptions(), MappingConfig()
 def map_(
     bags: tyro.conf.Positional[tuple[Path, ...]],
     out: Annotated[Path, tyro.conf.arg(aliases=['-o'])],
-    options: Annotated[BagOptions, tyro.conf.arg(name='bag')] = _BAG,
+    options: Annotated[BagOptions, tyro.conf.arg(name='')] = _BAG,
     config: Annotated[MappingConfig, tyro.conf.arg(name='')] = _CONFIG,
 ) -> None:
     """Make a map of one or more recordings of a place; interrupted, the same command goes on.
