@@ -148,8 +148,9 @@ def _jpegs(source: SyntheticSource) -> Iterator[_Query]:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     who = [name for name in ('ours', 'peer') if name in rows[0]]
-    figures = [f'{name}: {what}' for name in who for what in ('5 cm / 5 deg', 'median cm')]
-    table = Table('world', 'light map/query', 'seed', 'queries', 'frames/s', *figures)
+    figures = [f'{name}\n{what}' for name in who for what in ('5 cm', 'median')]
+    names = ('world', 'light\nmap/query', 'seed', 'asked', 'frames/s', *figures)
+    table = Table(*names, box=None, pad_edge=False)
     for r in rows:
         speed = f'{r["frames_per_s"]:.1f}' if r['map'] == r['query'] else 'cached'
         cells = [r['texture'], f'{r["map"]}/{r["query"]}', str(r['seed'])]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +125,17 @@ T_base_cam = se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.1, 0, 0.5])
 WALL_M, PX_PER_M = 3.0, 100.0  # where the wall stands (y in the map), how fine its picture is
 
 
+@cache
+def wall() -> Any:
+    """The picture on the wall, RGB, from x = -6 m and z = 4 m on, right and down."""
+    rng = np.random.default_rng(4)
+    blots = sum(
+        size * cv2.GaussianBlur(rng.standard_normal((800, 1200, 3), np.float32), (0, 0), size)
+        for size in (2, 5, 12)
+    )
+    return (128 + 60 * np.asarray(blots) / np.std(blots)).clip(0, 255).astype(np.uint8)
+
+
 class Gallery:
     """A FrameSource: a robot drives past a wall full of blots, looking at it. Soon drawn.
 
@@ -145,16 +156,6 @@ class Gallery:
             CameraMount(f'camera_{i}', camera, T, f'camera_{i}') for i, T in enumerate(mounts)
         )
 
-    @cached_property
-    def wall(self) -> Any:
-        """RGB, from x = -6 m and z = 4 m on, right and down."""
-        rng = np.random.default_rng(4)
-        blots = sum(
-            size * cv2.GaussianBlur(rng.standard_normal((800, 1200, 3)), (0, 0), size)
-            for size in (2, 5, 12)
-        )
-        return (128 + 60 * np.asarray(blots) / np.std(blots)).clip(0, 255).astype(np.uint8)
-
     def T_map_base(self, k: int) -> Array:
         share = k / max(1, self.count - 1)
         yaw = np.pi / 2 + 0.15 * np.sin(7 * share)
@@ -167,7 +168,7 @@ class Gallery:
         on_wall = np.stack([turn[:, 0], turn[:, 2], turn @ ([0, WALL_M, 0] - at)], 1)  # of x, z, 1
         paint = np.array([[1 / PX_PER_M, 0, -6], [0, -1 / PX_PER_M, 4], [0, 0, 1]])
         size = camera.width, camera.height
-        image = cv2.warpPerspective(self.wall, camera.K @ on_wall @ paint, size)
+        image = cv2.warpPerspective(wall(), camera.K @ on_wall @ paint, size)
         rays = camera.unproject(camera.pixel_grid()) @ T[:3, :3].T
         depth = ((WALL_M - at[1]) / rays[..., 1]).astype(np.float32)
         return View(np.asarray(image, np.uint8), camera, mount.T_base_cam, depth)
@@ -212,6 +213,7 @@ def gallery() -> Gallery:
 def tiny_config() -> Any:
     """Of a map that is made in seconds, and good for nothing."""
     from vloc_models.mapping.build_map import MappingConfig
+    from vloc_models.mapping.held_out import HeldOutConfig
     from vloc_models.networks.ace import HeadConfig
     from vloc_models.training.ace import AceTraining, BufferConfig
     from vloc_models.training.loop import LoopConfig
@@ -219,18 +221,22 @@ def tiny_config() -> Any:
     training = AceTraining(
         batch=512, head=HeadConfig(128, 32), loop=LoopConfig(50, checkpoint_s=0)
     )
-    return MappingConfig(buffer=BufferConfig(8000, 512), training=training)
+    return MappingConfig(
+        min_images=10,
+        tested_share=0.6,
+        buffer=BufferConfig(8000, 512),
+        training=training,
+        held_out=HeldOutConfig(3, 0.15, 0.02),
+    )
 
 
 @pytest.fixture(scope='session')
-def tiny_site(
-    gallery: Gallery, tiny_config: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A map of the gallery with our own encoder, built once. Do not change it."""
+def tiny_site(tiny_config: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of the gallery with our own encoder, built once, not tested. Do not change it."""
     from vloc_models.mapping.build_map import build_map
 
     path = tmp_path_factory.mktemp('tiny') / 'site'
-    build_map(gallery, ['gallery'], path, tiny_config)
+    build_map(Gallery(11), ['gallery'], path, tiny_config)
     return path
 
 
@@ -260,8 +266,9 @@ def toy_encoder() -> Any:
 
 @pytest.fixture(scope='session')
 def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
-    """Let maps be built with the toy encoder, and no head be exported twice (2 s each)."""
+    """Let maps be built of small pictures with the toy encoder, and export no head twice (2 s)."""
     from vloc_models.export.to_onnx import head_graph
+    from vloc_models.frames import working
     from vloc_models.mapping import build_map
     from vloc_models.training.weights import save_weights
 
@@ -274,6 +281,7 @@ def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
         return known[key]
 
     def install(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(working, 'SHORT_SIDE_PX', 120)
         patch.setattr(build_map, 'choose_encoder', lambda choice: toy_encoder)
         patch.setattr(build_map, 'head_graph', graph)
 

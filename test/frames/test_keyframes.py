@@ -45,6 +45,7 @@ def test_all_where_there_are_few(gallery: Any) -> None:
     np.testing.assert_allclose(first.T_map_cam, frame.T_map_base @ frame.views[0].T_base_cam)
     np.testing.assert_allclose(first.T_cam_map @ first.T_map_cam, np.eye(4), atol=1e-12)
     assert first.depth is not None
+    assert working.depth is not None
     assert first.depth.dtype == np.float16
     np.testing.assert_allclose(first.depth, working.depth, rtol=1e-3)
 
@@ -101,7 +102,8 @@ def test_points_are_where_depth_says(gallery: Any) -> None:
     points = k.points(pixels)
     assert np.abs(points[:, 1] - 3).max() < 0.02  # half-float depth of 3 m, between two pixels
     K = torch.from_numpy(k.camera.K)
-    z = torch.from_numpy(k.depth)[*pixels.round().astype(int).T[::-1]].double()
+    u, v = pixels.round().astype(int).T
+    z = torch.from_numpy(k.depth)[v, u].double()
     rays = tensors.unproject(K[None], torch.from_numpy(pixels)[None])[0]
     expected = tensors.apply(torch.from_numpy(k.T_map_cam), rays * z[:, None])
     np.testing.assert_allclose(points, expected, atol=1e-9)

@@ -12,7 +12,9 @@ LENS = (-0.25, 0.08, 1e-3, -5e-4, 0.01)
 
 
 def view(width: int, height: int, depth: bool = True) -> View:
-    camera = Camera(width, height, width, 1.1 * width, width / 2.1, height / 1.9, 'plumb_bob', LENS)
+    camera = Camera(
+        width, height, width, 1.1 * width, width / 2.1, height / 1.9, 'plumb_bob', LENS
+    )
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (height, width, 3), np.uint8)
     z = rng.uniform(1, 5, (height, width)).astype(np.float32)
@@ -59,7 +61,9 @@ def test_no_depth_stays_none() -> None:
 
 def dot(width: int, height: int, at: Array) -> View:
     """A bright spot around the pixel ``at`` [2], through a bent lens."""
-    camera = Camera(width, height, width, 1.1 * width, width / 2.1, height / 1.9, 'plumb_bob', LENS)
+    camera = Camera(
+        width, height, width, 1.1 * width, width / 2.1, height / 1.9, 'plumb_bob', LENS
+    )
     offset = np.linalg.norm(camera.pixel_grid() - at, axis=-1)
     spot = (250 * np.exp(-((offset / width * 60) ** 2))).astype(np.uint8)
     return View(np.repeat(spot[..., None], 3, 2), camera, np.eye(4))

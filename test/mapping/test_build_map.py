@@ -1,4 +1,4 @@
-"""A tiny map of the gallery: killed anywhere and run again it is the same; the old one survives."""
+"""A tiny map: killed anywhere and run again it is the same, and the old one survives."""
 
 import os
 import re
@@ -98,7 +98,7 @@ def test_with_our_own_encoder(tiny_site: Path, gallery: Any) -> None:
     fix = Localizer.of(site).locate(gallery.drawn[20].views)
     assert isinstance(fix.verdict, Verdict)
     assert fix.reason
-    assert in_words(site.info.provenance.self_test)
+    assert site.info.provenance.self_test['queries'] == 0
 
 
 def test_the_same_seed_gives_the_same_map(
@@ -172,12 +172,11 @@ def test_interrupted_while_the_map_is_written(
     def stops(*_: object) -> bytes:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, '_write', stops)
-        build_map(gallery, ['run1'], out, tiny_config)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module.MapWriter, 'finish', stops)
-        build_map(gallery, ['run1'], out, tiny_config)
+    for place, name in ((module, '_write'), (module.MapWriter, 'finish')):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, stops)
+            with pytest.raises(KeyboardInterrupt):
+                build_map(gallery, ['run1'], out, tiny_config)
     assert sites.holds(out, 'old')
     build_map(gallery, ['run1'], out, tiny_config)
     assert tree(out) == tree(whole[0])
@@ -264,9 +263,7 @@ def test_too_few_pictures_to_test(
     gallery: Any, tiny_config: MappingConfig, tmp_path: Path
 ) -> None:
     seen: set[str] = set()
-    made = build_map(
-        small(gallery), [], tmp_path / 'site', tiny_config, lambda *x: seen.add(x[0])
-    )
+    made = build_map(small(gallery), [], tmp_path / 'site', tiny_config, lambda *x: seen.add(x[0]))
     assert seen == {'reading', 'encoding', 'training'}
     assert made.info.provenance.self_test['queries'] == 0
     assert in_words(made.info.provenance.self_test).startswith('not tested')
@@ -296,7 +293,7 @@ def test_what_is_no_map_is_not_replaced(
 ) -> None:
     (tmp_path / 'site').mkdir()
     (tmp_path / 'site' / 'letter').write_text('mine')
-    with pytest.raises(MapError, match='no map.yaml'):
+    with pytest.raises(MapError, match='no map'):
         build_map(gallery, [], tmp_path / 'site', tiny_config)
     assert (tmp_path / 'site' / 'letter').read_text() == 'mine'
 
@@ -356,9 +353,7 @@ def test_a_device_that_is_not_there_is_known_at_once(
     assert not list(tmp_path.iterdir())
 
 
-def test_two_builds_of_one_map(
-    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
-) -> None:
+def test_two_builds_of_one_map(gallery: Any, tiny_config: MappingConfig, tmp_path: Path) -> None:
     """The second is refused, and does the first no harm."""
     out, refused = tmp_path / 'site', []
 

@@ -15,7 +15,7 @@ from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import check_probe
 from vloc_models.errors import VlocError
 from vloc_models.localize import encoder as shipped
-from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
+from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, _published, choose_encoder
 from vloc_models.networks.ace import PublishedEncoder
 
 GREY = np.random.default_rng(0).integers(0, 256, (64, 80), np.uint8)
@@ -48,7 +48,14 @@ def test_ours_is_the_one_that_ships() -> None:
     np.testing.assert_array_equal(chosen.engine({'image': rgb[None]})['features'][0], features)
 
 
-def test_published_weights_are_loaded(ace: ChosenEncoder, published: Path) -> None:
+def test_published_weights_are_loaded(published: Path) -> None:
+    module, state = _published(published), torch.load(published, weights_only=True)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, state[name])
+
+
+@pytest.mark.slow
+def test_features_are_those_of_the_published_network(ace: ChosenEncoder, published: Path) -> None:
     module = PublishedEncoder()
     module.load_state_dict(torch.load(published, weights_only=True))
     with torch.no_grad():
@@ -57,6 +64,7 @@ def test_published_weights_are_loaded(ace: ChosenEncoder, published: Path) -> No
     np.testing.assert_allclose(ace(GREY), wanted, atol=3e-2 * wanted.std())  # in half floats
 
 
+@pytest.mark.slow
 def test_a_map_carries_the_published_encoder_and_its_licence(ace: ChosenEncoder) -> None:
     assert 'non-commercial' in ace.record.licence
     assert (ace.record.file, ace.record.probe) == ('encoder.onnx', 'encoder.probe.npz')

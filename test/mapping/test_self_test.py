@@ -14,16 +14,16 @@ from vloc_models.mapping.self_test import in_words, self_test
 from vloc_models.records import Fix, PoseEstimate, Verdict, View
 
 
-def tested(
+def asked(
     queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch, off_m: tuple[float | None, ...]
 ) -> dict[str, float | None]:
     """With a localizer that errs so much; None: no pose. Beyond a metre it is not sure."""
-    asked: list[View] = []
+    seen: list[View] = []
 
     def locate(views: list[View]) -> Fix:
         (view,) = views
-        k = len(asked)
-        asked.append(view)
+        k = len(seen)
+        seen.append(view)
         np.testing.assert_array_equal(view.image, np.repeat(queries[k].grey[..., None], 3, 2))
         np.testing.assert_array_equal(view.T_base_cam, np.eye(4))
         off = off_m[k]
@@ -45,7 +45,7 @@ def queries(gallery: Any) -> list[Keyframe]:
 
 
 def test_figures(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = tested(queries, monkeypatch, (0.01, None, 0.07, 0.7, 1.5))
+    figures = asked(queries, monkeypatch, (0.01, None, 0.07, 0.7, 1.5))
     assert figures['queries'] == 5
     assert figures['answered'] == 4
     assert figures['accepted'] == 3
@@ -58,17 +58,18 @@ def test_figures(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_no_pose_at_all(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = tested(queries, monkeypatch, (None,) * 5)
+    figures = asked(queries, monkeypatch, (None,) * 5)
     assert figures['median_cm'] is None
     assert 'POOR: 0%' in in_words(figures)
     assert 'most got no pose' in in_words(figures)
 
 
 @pytest.mark.parametrize(
-    ('near', 'grade'), [(1.0, 'good'), (0.9, 'good'), (0.89, 'fair'), (0.6, 'fair'), (0.59, 'POOR')]
+    ('near', 'grade'),
+    [(1.0, 'good'), (0.9, 'good'), (0.89, 'fair'), (0.6, 'fair'), (0.59, 'POOR')],
 )
 def test_grades(near: float, grade: str) -> None:
-    figures = {'queries': 9.0, 'recall_10cm_5deg': near, 'median_cm': 4.2}
+    figures: dict[str, float | None] = {'queries': 9.0, 'recall_10cm_5deg': near, 'median_cm': 4.2}
     assert in_words(figures).startswith(grade)
 
 

@@ -177,8 +177,8 @@ def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with Work(tmp_path / 'site', 'one') as work:
         monkeypatch.setattr(safetensors, 'save_file', fails)
         monkeypatch.setattr(Path, 'write_text', fails)
-        with pytest.raises(VlocError, match='buffer.*Input/output error'):
+        with pytest.raises(VlocError, match=r'buffer.*Input/output error'):
             work.save('buffer', ARRAYS)
-        with pytest.raises(VlocError, match='self_test.*Input/output error'):
+        with pytest.raises(VlocError, match=r'self_test.*Input/output error'):
             work.save_figures('self_test', {})
         monkeypatch.undo()

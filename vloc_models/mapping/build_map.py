@@ -131,7 +131,7 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     learned, asked = _blocks(build)
     buffer = _buffer(build, work)
     pictures = pictures_of(build.keyframes)
-    training = _fitting(config.training, buffer)
+    training = _fitting(config.training, buffer).for_pictures(len(build.keyframes))
     first, second = _phases(training, config.tested_share, bool(asked.any()))
     device = config.device
     head = train_head(

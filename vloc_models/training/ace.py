@@ -11,7 +11,7 @@ measured points pull the head at first, so that it starts within the place.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from vloc_models.training.loop import LoopConfig, Report, optimise
 
 Array = NDArray[np.float64]
 _STRIDE = 8
+_STEPS = (2000, 20_000)  # fewest and most, where they follow from the number of pictures
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,25 @@ class AceTraining:
     """How a head is trained."""
 
     seed: int = 0
-    batch: int = 4096
+    batch: int = 2048  # smaller ones learn more in the same time: more steps
     head: HeadConfig = field(default_factory=lambda: HeadConfig(128, 256, 1))
     loss: LossConfig = field(default_factory=LossConfig)
     depth_weight: float = 1.0  # of the measured points' loss, beside the reprojection's
     from_progress: float = 0.0  # where the curriculum starts, for a head trained before
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(3000))
+    steps_per_picture: int = 20  # where loop.steps is 0
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(0))
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise VlocError(f'training: a batch of {self.batch} cells', 'give more')
+
+
+    def for_pictures(self, count: int) -> 'AceTraining':
+        """The same with as many steps as so many pictures need, unless steps are given."""
+        if self.loop.steps:
+            return self
+        steps = int(np.clip(self.steps_per_picture * count, *_STEPS))
+        return replace(self, loop=replace(self.loop, steps=steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +196,7 @@ def train_head(
 ) -> Head:
     """Fit a head to the buffer; the same seed and data give the same one."""
     torch.manual_seed(config.seed)
-    head = Head(config.head, torch.from_numpy(pictures.centre))
+    head = Head(config.head, torch.from_numpy(pictures.centre), _gain(buffer.features))
     if start is not None:
         head.load_state_dict(start.state_dict())
     head.to(device)
@@ -217,6 +227,12 @@ def _K(pictures: Pictures) -> Tensor:
     K[:, 0, 0], K[:, 1, 1] = torch.from_numpy(pictures.focal).T
     K[:, 2, 2] = 1
     return K
+
+
+def _gain(features: NDArray[np.float16]) -> float:
+    """What brings the features to about unit variance: a power of two, exact in any precision."""
+    spread = float(features[:: max(1, len(features) // 10_000)].astype(np.float32).std())
+    return 2.0 ** round(math.log2(1 / max(spread, 1e-6)))
 
 
 class _Shuffle:

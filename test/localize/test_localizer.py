@@ -1,0 +1,348 @@
+"""The pose is exact where the networks are, honest where they are not; bad maps are refused."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vloc_models.errors import MapError, VlocError
+from vloc_models.frames.working import working_view
+from vloc_models.geometry import se3
+from vloc_models.geometry.camera import Camera
+from vloc_models.localize.encoder import NAME, shipped_graph
+from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.verdict import VerdictConfig
+from vloc_models.maps import Map, MapInfo, MapWriter, open_map
+from vloc_models.records import Array, Fix, Verdict, View
+
+Arrays = Mapping[str, NDArray[Any]]
+VERDICT = VerdictConfig(60, 0.15, 0.4, 0.05)
+LENS = (-0.2, 0.05, 1e-3, -5e-4, 0.0)
+T_map_base = se3.exp([4, -3, 1, 0.1, -0.2, 2.5])
+MOUNTS = (
+    se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.2, 0, 0.5]),
+    se3.transform([[-1, 0, 0], [0, 0, -1], [0, -1, 0]], [0, -0.1, 0.6]),
+)
+
+
+def camera(width: int = 640, height: int = 480) -> Camera:
+    centre = width / 2.1, height / 1.9
+    return Camera(width, height, width * 0.8, width * 0.82, *centre, 'plumb_bob', LENS)
+
+
+def view(number: int, size: tuple[int, int] = (640, 480)) -> View:
+    """A picture whose grey is the number of its mount."""
+    image = np.full((*size[::-1], 3), number, np.uint8)
+    return View(image, camera(*size), MOUNTS[number])
+
+
+class Encoder:
+    """Features that tell the pixel at the cell's centre, and the mount."""
+
+    inputs, outputs = ('image',), ('features',)
+
+    def __call__(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        (image,) = arrays['image']
+        assert image.dtype == np.uint8
+        assert min(image.shape[:2]) == 480
+        h, w = -(-image.shape[0] // 8), -(-image.shape[1] // 8)
+        v, u = np.mgrid[:h, :w] * 8 + 3.5
+        number = np.full((h, w), float(image[0, 0, 0]))
+        return {'features': np.stack([u, v, number])[None]}
+
+
+class Head:
+    """Exact points of a scene of hills in the map, seen from T_map_base; ``spoil`` alters them."""
+
+    inputs, outputs = ('features',), ('points',)
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (640, 480),
+        spoil: Callable[[Array], Array] = lambda points: points,
+    ) -> None:
+        self.size, self.spoil = size, spoil
+
+    def __call__(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        u, v, number = arrays['features'][0]
+        seen = working_view(view(0, self.size)).camera
+        z = 3 + np.sin(u / 40) + np.cos(v / 30)
+        in_cam = seen.unproject(np.stack([u, v], -1)) * z[..., None]
+        T_map_cam = T_map_base @ MOUNTS[int(number[0, 0])]
+        points = se3.apply(T_map_cam, in_cam).reshape(-1, 3)
+        return {'points': self.spoil(points).T.reshape(1, 3, *u.shape)}
+
+
+@pytest.fixture
+def make(sites: Any) -> Callable[..., Localizer]:
+    def localizer(head: Head | None = None, **config: Any) -> Localizer:
+        how = LocalizerConfig(**{'every': 2, 'verdict': VERDICT, **config})
+        return Localizer(sites.SMALL, Encoder(), head or Head(), how)
+
+    return localizer
+
+
+def check_exact(fix: Fix) -> None:
+    assert fix.estimate is not None
+    np.testing.assert_allclose(fix.estimate.T_map_base, T_map_base, atol=1e-6)
+    assert fix.verdict is Verdict.ACCEPTED
+    assert '100% inliers' in fix.reason
+    assert fix.estimate.inlier_ratio == 1
+    assert fix.estimate.reprojection_px < 1e-4
+
+
+def test_exact_points_give_the_exact_pose(make: Callable[..., Localizer]) -> None:
+    fix = make().locate([view(0)], stamp_ns=123)
+    check_exact(fix)
+    assert fix.stamp_ns == 123
+    assert fix.estimate is not None
+    assert fix.estimate.inliers == 30 * 40
+
+
+@pytest.mark.parametrize('size', [(1280, 720), (320, 240), (480, 640), (1000, 750), (641, 480)])
+def test_pictures_of_any_size(make: Callable[..., Localizer], size: tuple[int, int]) -> None:
+    check_exact(make(Head(size)).locate([view(0, size)]))
+
+
+@pytest.mark.parametrize(('every', 'cells'), [(1, 60 * 80), (2, 30 * 40), (3, 20 * 27), (5, 192)])
+def test_some_cells_will_do(make: Callable[..., Localizer], every: int, cells: int) -> None:
+    localizer = make(every=every)
+    check_exact(localizer.locate([view(0)]))
+    observation = localizer.observe(view(0))
+    assert len(observation.coordinates.pixels) == cells
+    steps = np.diff(np.unique(observation.coordinates.pixels[:, 0]))
+    assert (steps == 8 * every).all()
+
+
+def test_a_rig_is_solved_together(make: Callable[..., Localizer]) -> None:
+    localizer = make()
+    fix = localizer.locate([view(0), view(1)])
+    check_exact(fix)
+    assert fix.estimate is not None
+    assert fix.estimate.inliers == 2 * 30 * 40
+    check_exact(localizer.locate([view(1)]))
+
+
+def test_a_prior_is_taken_and_does_not_mislead(make: Callable[..., Localizer]) -> None:
+    localizer = make()
+    check_exact(localizer.locate([view(0)], prior=T_map_base))
+    check_exact(localizer.locate([view(0)], prior=T_map_base @ se3.exp([5, 0, 0, 0, 0, 2])))
+    check_exact(localizer.locate([view(0), view(1)], prior=T_map_base))
+
+
+@pytest.mark.parametrize('prior', [np.eye(3), np.zeros((4, 4)), np.full((4, 4), np.nan)])
+def test_a_prior_that_is_no_pose_is_refused(make: Callable[..., Localizer], prior: Array) -> None:
+    with pytest.raises(VlocError, match='prior'):
+        make().locate([view(0)], prior=prior)
+
+
+def test_no_view_is_refused(make: Callable[..., Localizer]) -> None:
+    with pytest.raises(VlocError, match='no view'):
+        make().locate([])
+
+
+def all_nan(points: Array) -> Array:
+    return points * np.nan
+
+
+def all_infinite(points: Array) -> Array:
+    return points + np.inf
+
+
+def five(points: Array) -> Array:
+    return np.where(np.arange(len(points))[:, None] < 5, points, np.nan)
+
+
+@pytest.mark.parametrize('spoil', [all_nan, all_infinite, five])
+def test_no_points_are_no_pose(make: Callable[..., Localizer], spoil: Any) -> None:
+    fix = make(Head(spoil=spoil)).locate([view(0)])
+    assert fix.verdict is Verdict.NONE
+    assert fix.estimate is None
+    assert 'no pose' in fix.reason
+
+
+def some_nan(points: Array) -> Array:
+    return np.where(np.arange(len(points))[:, None] % 3 == 0, np.nan, points)
+
+
+def test_a_few_points_that_are_no_numbers_are_left_out(make: Callable[..., Localizer]) -> None:
+    fix = make(Head(spoil=some_nan)).locate([view(0)])
+    check_exact(fix)
+    assert fix.estimate is not None
+    assert fix.estimate.inliers == 800
+
+
+def test_one_blind_camera_of_a_rig_does_not_hinder(make: Callable[..., Localizer]) -> None:
+    def blind(points: Array) -> Array:
+        behind = se3.apply(se3.inverse(T_map_base), points)[:, 0] < 1
+        return np.where(behind[:, None], np.nan, points)
+
+    fix = make(Head(spoil=blind)).locate([view(0), view(1)])
+    assert fix.estimate is not None
+    np.testing.assert_allclose(fix.estimate.T_map_base, T_map_base, atol=1e-6)
+
+
+def at_random(points: Array) -> Array:
+    return np.random.default_rng(0).uniform(-5, 5, points.shape)
+
+
+def in_one_place(points: Array) -> Array:
+    return 0 * points + np.array([1.0, 2, 3])
+
+
+def far_away(points: Array) -> Array:
+    return points * 1e30
+
+
+@pytest.mark.parametrize('spoil', [at_random, in_one_place, far_away, np.zeros_like])
+def test_wrong_points_are_not_accepted(make: Callable[..., Localizer], spoil: Any) -> None:
+    fix = make(Head(spoil=spoil)).locate([view(0)])
+    assert fix.verdict in (Verdict.NONE, Verdict.WEAK)
+    assert re.search(r'needed|no pose explains the 1200', fix.reason)
+
+
+def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:
+    def mostly_wrong(points: Array) -> Array:
+        right = np.arange(len(points))[:, None] % 40 < 3
+        return np.where(right, points, at_random(points))
+
+    fix = make(Head(spoil=mostly_wrong)).locate([view(0)])
+    assert fix.verdict is Verdict.WEAK
+    assert 'inliers, 15% needed' in fix.reason
+
+
+@pytest.mark.parametrize('shape', [(1, 4, 30, 40), (1, 3, 40, 30), (3, 30, 40), (2, 3, 30, 40)])
+def test_a_head_of_another_shape_is_refused(
+    make: Callable[..., Localizer], shape: tuple[int, ...]
+) -> None:
+    class Odd(Head):
+        def __call__(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+            return {'points': np.zeros(shape, np.float32)}
+
+    with pytest.raises(VlocError, match='points has shape'):
+        make(Odd()).locate([view(0)])
+
+
+def test_a_real_map_answers(tiny_site: Path, gallery: Any) -> None:
+    localizer = Localizer.load(tiny_site, LocalizerConfig(threads=1))
+    observation = localizer.observe(gallery.drawn[3].views[0])
+    assert observation.camera.width == 640
+    assert np.isfinite(observation.coordinates.points).all()
+    one, again = (localizer.locate(gallery.drawn[3].views) for _ in range(2))
+    assert (one.verdict, one.reason) == (again.verdict, again.reason)
+
+
+@pytest.mark.parametrize('grey', [0, 255])
+def test_a_picture_of_one_colour_is_not_accepted(tiny_site: Path, gallery: Any, grey: int) -> None:
+    given = gallery.drawn[0].views[0]
+    blank = replace(given, image=np.full_like(given.image, grey))
+    assert Localizer.load(tiny_site).locate([blank]).verdict in (Verdict.NONE, Verdict.WEAK)
+
+
+@pytest.fixture
+def copied(tiny_site: Path, tmp_path: Path) -> Path:
+    """A map that may be changed."""
+    return Path(shutil.copytree(tiny_site, tmp_path / 'site'))
+
+
+def rewritten(
+    path: Path, change: Callable[[MapInfo], MapInfo], arrays: Callable[[Any], Any] | None = None
+) -> Path:
+    """The map with other entries, or with another probe of its head."""
+    site: Map = open_map(path)
+    with MapWriter(path) as writer:
+        for name in site.info.files:
+            if arrays is not None and name.endswith('probe.npz'):
+                writer.add_arrays(name, **arrays(site.read_arrays(name)))
+            else:
+                writer.add_bytes(name, site.read_bytes(name))
+        writer.finish(change(site.info))
+    return path
+
+
+def same(info: MapInfo) -> MapInfo:
+    return info
+
+
+def refused(path: Path, words: str) -> MapError:
+    with pytest.raises(MapError, match=words) as caught:
+        Localizer.load(path)
+    return caught.value
+
+
+def test_an_encoder_of_another_version_is_named_with_this_one(copied: Path) -> None:
+    def other(info: MapInfo) -> MapInfo:
+        return replace(info, encoder=replace(info.encoder, name='vloc-old', sha256='ab' * 32))
+
+    e = refused(rewritten(copied, other), r'encoder vloc-old \(abababababab\)')
+    assert hashlib.sha256(shipped_graph()).hexdigest()[:12] in e.what
+    assert NAME != 'vloc-old'
+    assert 'build the map again' in e.fix
+
+
+def test_a_map_without_an_encoder_of_its_own_needs_its_probe(copied: Path) -> None:
+    def own(info: MapInfo) -> MapInfo:
+        return replace(info, encoder=replace(info.encoder, file=info.submaps[0].head))
+
+    refused(rewritten(copied, own), r'encoder .* has no probe')
+
+
+def with_submap(**change: Any) -> Callable[[MapInfo], MapInfo]:
+    return lambda info: replace(info, submaps=(replace(info.submaps[0], **change),))
+
+
+def test_a_head_without_a_probe_is_refused(copied: Path) -> None:
+    refused(rewritten(copied, with_submap(probe=None)), r'sub-map 00.*no probe')
+
+
+def test_a_map_without_a_head_or_with_two_is_refused(copied: Path) -> None:
+    refused(rewritten(copied, with_submap(head=None)), 'has 0 heads')
+
+    def two(info: MapInfo) -> MapInfo:
+        head = replace(info.submaps[0], head='submaps/00/head.onnx')
+        return replace(info, submaps=(head, replace(head, name='01')))
+
+    refused(rewritten(copied, two), r'has 2 heads.*maps with one')
+
+
+def shifted(probe: dict[str, Array]) -> dict[str, Array]:
+    return probe | {'output_points': probe['output_points'] + np.float32(0.5)}
+
+
+def of_others(probe: dict[str, Array]) -> dict[str, Array]:
+    return {name.replace('points', 'features2'): x for name, x in probe.items()}
+
+
+def nan(probe: dict[str, Array]) -> dict[str, Array]:
+    return probe | {'output_points': probe['output_points'] * np.float32('nan')}
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [(shifted, 'points differs'), (of_others, 'holds'), (nan, 'NaN')],
+)
+def test_a_head_that_disagrees_with_its_probe_is_refused(
+    copied: Path, spoil: Any, words: str
+) -> None:
+    assert 'sub-map 00' in refused(rewritten(copied, same, spoil), words).what
+
+
+def test_a_head_that_is_no_graph_is_refused(copied: Path) -> None:
+    site = open_map(copied)
+    head, data = 'submaps/00/head.onnx', {n: site.read_bytes(n) for n in site.info.files}
+    with MapWriter(copied) as writer:
+        for name, raw in data.items():
+            writer.add_bytes(name, b'nonsense' if name == head else raw)
+        writer.finish(site.info)
+    refused(copied, r'sub-map 00.*cannot load')
+
+
+def test_no_map_is_named(tmp_path: Path) -> None:
+    refused(tmp_path / 'site', 'no such map folder')

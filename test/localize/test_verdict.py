@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vloc_models.localize.verdict import VerdictConfig
+from vloc_models.records import PoseEstimate, Verdict
+
+CONFIG = VerdictConfig(min_inliers=60, min_inlier_ratio=0.15, min_coverage=0.4, max_sigma_m=0.05)
+GOOD = PoseEstimate(np.eye(4), np.diag([1e-4] * 3 + [1e-6] * 3), 200, 0.5, 0.75, 2.0)
+
+
+def test_a_good_pose_is_accepted_with_its_reason() -> None:
+    verdict, reason = CONFIG.judge(GOOD, 400)
+    assert verdict is Verdict.ACCEPTED
+    assert reason == '50% inliers in 75% of the image'
+
+
+def test_no_pose_tells_how_many_points_there_were() -> None:
+    verdict, reason = CONFIG.judge(None, 1200)
+    assert verdict is Verdict.NONE
+    assert '1200 map points' in reason
+
+
+def sigma(metres: float) -> np.ndarray:
+    """Known well along two directions, badly along a slanted one."""
+    along = np.array([0.6, 0, 0.8])
+    position = 1e-8 * np.eye(3) + metres**2 * np.outer(along, along)
+    return np.block([[position, np.zeros((3, 3))], [np.zeros((3, 3)), np.eye(3)]])
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'inliers': 59}, '59 inliers, 60 needed'),
+        ({'inlier_ratio': 0.11}, '11% inliers, 15% needed'),
+        ({'coverage': 0.25}, 'inliers in 25% of the image, 40% needed'),
+        ({'covariance': sigma(0.07)}, 'position known to 7.0 cm, 5 needed'),
+    ],
+)
+def test_each_criterion_alone_makes_it_weak(change: dict, words: str) -> None:
+    verdict, reason = CONFIG.judge(replace(GOOD, **change), 400)
+    assert verdict is Verdict.WEAK
+    assert reason == words
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'inliers': 60},
+        {'inlier_ratio': 0.15},
+        {'coverage': 0.4},
+        {'covariance': sigma(0.049)},
+        {'reprojection_px': 9.0},
+    ],
+)
+def test_what_just_suffices_is_accepted(change: dict) -> None:
+    assert CONFIG.judge(replace(GOOD, **change), 400)[0] is Verdict.ACCEPTED
+
+
+def test_all_reasons_are_told() -> None:
+    bad = replace(GOOD, inliers=7, inlier_ratio=0.02, coverage=0.1, covariance=sigma(3.0))
+    verdict, reason = CONFIG.judge(bad, 400)
+    assert verdict is Verdict.WEAK
+    assert reason.count(';') == 3
+    assert reason.count('needed') == 4
+
+
+def test_how_sure_the_heading_is_does_not_count_as_position() -> None:
+    turned = GOOD.covariance + np.diag([0, 0, 0, 9, 9, 9])
+    assert CONFIG.judge(replace(GOOD, covariance=turned), 400)[0] is Verdict.ACCEPTED
+
+
+def test_the_defaults_judge() -> None:
+    assert VerdictConfig().judge(GOOD, 400)[0] is Verdict.ACCEPTED
+    assert VerdictConfig().judge(replace(GOOD, inliers=6), 400)[0] is Verdict.WEAK
