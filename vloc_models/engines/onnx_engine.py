@@ -102,6 +102,8 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads
+    # encoder and head take turns: threads of one that wait busily would slow the other down
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.add_session_config_entry('session.load_model_format', 'ONNX')  # never its own format
     return options
 

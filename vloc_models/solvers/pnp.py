@@ -114,7 +114,7 @@ def jacobian(s: _Sighting, T_map_base: Array) -> Array:
     )  # [N, 2, 3]
     turn = s.T_cam_base[:3, :3] @ R.T
     away = s.points - p
-    cross = np.stack([se3.hat(v) for v in away])
+    cross = np.cross(np.eye(3), away[:, None])  # [N, 3, 3], each hat(away)
     by_pose = np.concatenate([np.broadcast_to(-turn, cross.shape), turn @ cross], 2)  # [N, 3, 6]
     return ((by_point * s.focal[:, None]) @ by_pose).reshape(-1, 6)
 
