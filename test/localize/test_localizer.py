@@ -205,7 +205,7 @@ def far_away(points: Array) -> Array:
 def test_wrong_points_are_not_accepted(make: Callable[..., Localizer], spoil: Any) -> None:
     fix = make(Head(spoil=spoil)).locate([view(0)])
     assert fix.verdict in (Verdict.NONE, Verdict.WEAK)
-    assert re.search(r'needed|no pose explains the 1200', fix.reason)
+    assert re.search(r'needed|no pose explains the 1200|than chance', fix.reason)
 
 
 def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:

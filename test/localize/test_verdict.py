@@ -59,7 +59,7 @@ def test_what_just_suffices_is_accepted(change: dict) -> None:
 
 
 def test_all_reasons_are_told() -> None:
-    bad = replace(GOOD, inliers=7, inlier_ratio=0.02, coverage=0.1, covariance=sigma(3.0))
+    bad = replace(GOOD, inliers=7, inlier_ratio=0.05, coverage=0.1, covariance=sigma(3.0))
     verdict, reason = CONFIG.judge(bad, 400)
     assert verdict is Verdict.WEAK
     assert reason.count(';') == 3
@@ -74,3 +74,9 @@ def test_how_sure_the_heading_is_does_not_count_as_position() -> None:
 def test_the_defaults_judge() -> None:
     assert VerdictConfig().judge(GOOD, 400)[0] is Verdict.ACCEPTED
     assert VerdictConfig().judge(replace(GOOD, inliers=6), 400)[0] is Verdict.WEAK
+
+
+def test_chance_is_no_pose() -> None:
+    verdict, reason = CONFIG.judge(replace(GOOD, inlier_ratio=0.02), 400)
+    assert verdict is Verdict.NONE
+    assert reason == '2% inliers are no more than chance'

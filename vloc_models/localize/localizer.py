@@ -23,7 +23,7 @@ from vloc_models.frames.working import working_view
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Map, MapInfo, SubMap, open_map
-from vloc_models.records import Fix, SceneCoordinates, View
+from vloc_models.records import Fix, SceneCoordinates, Verdict, View
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ class Localizer:
         estimate = solve_pnp(observations, self.config.pnp, prior)
         seen = sum(len(o.coordinates.pixels) for o in observations)
         verdict, reason = self.config.verdict.judge(estimate, seen)
-        return Fix(stamp_ns, verdict, reason, estimate)
+        return Fix(stamp_ns, verdict, reason, None if verdict is Verdict.NONE else estimate)
 
     def observe(self, view: View) -> Observation:
         """The map points that a picture shows, in the pixels of its working size."""

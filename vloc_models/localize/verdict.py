@@ -9,12 +9,13 @@ from vloc_models.records import PoseEstimate, Verdict
 
 @dataclass(frozen=True)
 class VerdictConfig:
-    """What a pose needs to be accepted."""
+    """What a pose needs to be told at all, and to be accepted."""
 
     min_inliers: int = 60
     min_inlier_ratio: float = 0.15
     min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
     max_sigma_m: float = 0.05  # largest standard deviation of the position
+    chance_inlier_ratio: float = 0.04  # below it there is no pose; other places reach 0.02
 
     def judge(self, estimate: PoseEstimate | None, seen: int) -> tuple[Verdict, str]:
         """The verdict and its reason.
@@ -25,6 +26,8 @@ class VerdictConfig:
         """
         if estimate is None:
             return Verdict.NONE, f'no pose explains the {seen} map points'
+        if estimate.inlier_ratio < self.chance_inlier_ratio:
+            return Verdict.NONE, f'{estimate.inlier_ratio:.0%} inliers are no more than chance'
         sigma = float(np.sqrt(np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1]))
         short = [
             words

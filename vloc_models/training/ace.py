@@ -73,7 +73,6 @@ class AceTraining:
         if self.batch < 1:
             raise VlocError(f'training: a batch of {self.batch} cells', 'give more')
 
-
     def for_pictures(self, count: int) -> 'AceTraining':
         """The same with as many steps as so many pictures need, unless steps are given."""
         if self.loop.steps:

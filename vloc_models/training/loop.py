@@ -21,13 +21,13 @@ Report = Callable[[int, float], None]  # steps done, loss
 class LoopConfig:
     """One run of the optimiser."""
 
-    steps: int
+    steps: int  # 0 where they follow from the data
     max_lr: float = 5e-3
     weight_decay: float = 0.01
     checkpoint_s: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not self.max_lr > 0:
+        if self.steps < 0 or not self.max_lr > 0:
             raise VlocError(
                 f'training: {self.steps} steps at a rate of {self.max_lr:g}', 'give more of both'
             )
@@ -53,6 +53,8 @@ def optimise(
         VlocError: if the loss is not finite, the checkpoint is damaged or belongs to another run,
             or it cannot be written.
     """
+    if config.steps < 1:
+        raise VlocError('training: no steps', 'give more')
     optimizer = torch.optim.AdamW(
         model.parameters(), config.max_lr, weight_decay=config.weight_decay
     )
