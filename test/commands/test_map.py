@@ -28,7 +28,11 @@ def bag(gallery: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lost(gallery: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bag without poses."""
     path = tmp_path_factory.mktemp('bags') / 'lost'
-    write_bag(path, gallery.drawn[:12], WriteOptions(map_tf=False, truth=False))
+    write_bag(
+        path,
+        [replace(f, T_odom_base=None) for f in gallery.drawn[:12]],
+        WriteOptions(map_tf=False, truth=False),
+    )
     return path
 
 
@@ -125,11 +129,12 @@ def test_bad_input_is_one_line(
         ([str(bag), '-o', str(tmp_path / 'file')], 'is a file'),
         ([str(bag), '-o', '/dev/null/site'], '/dev/null/site'),
         ([str(bag), '-o', new, '--device', 'toaster'], 'device toaster'),
-        ([str(bag), '-o', new, '--bag.duration-s', '1', *TINY], 'too few for a map'),
+        ([str(bag), '-o', new, '--duration-s', '1', *TINY], 'too few for a map'),
         ([str(bag), '-o', new, '--held-out.blocks', '0', *TINY], 'held out'),
         ([str(bag), '-o', new, '--buffer.cells', '0'], 'buffer'),
         ([str(bag), '-o', new, '--training.batch', '0'], 'training'),
         ([str(bag), '-o', new, '--training.loop.max-lr', '0'], 'training'),
+        ([str(bag), '-o', new, '--training.loop.steps', '-1'], 'training'),
     ]:
         assert main(['map', *words]) == 2, words
         lines = capsys.readouterr().err.splitlines()

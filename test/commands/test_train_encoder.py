@@ -149,7 +149,7 @@ def test_a_finished_folder_is_named(
     ('more', 'said'),
     [
         (['--photos', '/nowhere/at/all'], '/nowhere/at/all: no readable'),
-        (['--loop.steps', '0'], '0 steps'),
+        (['--loop.steps', '0'], 'no steps'),
         (['--cut.points', '9999'], 'share too little'),
     ],
 )

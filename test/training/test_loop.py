@@ -230,10 +230,16 @@ def test_the_rate_rises_and_falls_in_one_cycle() -> None:
     assert rates == sorted(rates[:30]) + sorted(rates[30:], reverse=True)
 
 
-@pytest.mark.parametrize(('steps', 'max_lr'), [(0, 0.1), (-3, 0.1), (5, 0.0), (5, float('nan'))])
+@pytest.mark.parametrize(('steps', 'max_lr'), [(-3, 0.1), (5, 0.0), (5, float('nan'))])
 def test_impossible_runs_are_refused(steps: int, max_lr: float) -> None:
     with pytest.raises(VlocError, match='steps'):
         LoopConfig(steps, max_lr)
+
+
+def test_no_steps_are_no_run() -> None:
+    line = Line()
+    with pytest.raises(VlocError, match='no steps'):
+        optimise(line, line.loss, LoopConfig(0, 0.1))
 
 
 def test_one_step_is_a_run() -> None:

@@ -71,20 +71,43 @@ class HeadConfig:
     max_scale: float = 4.0
 
 
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Brings features to zero mean and, where they vary enough, unit uncorrelated variance."""
+
+    mean: Tensor  # [C]
+    matrix: Tensor  # [C, C]
+
+    @staticmethod
+    def of(features: Tensor) -> 'Whitening':
+        """From some features [N, C]; the numbers are exact in half floats."""
+        check_shape(features, 'N C', 'features')
+        mean = features.mean(0)
+        variances, axes = torch.linalg.eigh(torch.cov(features.T))
+        damping = 0.01 * variances.mean() + 1e-12  # or dead channels would become noise
+        matrix = axes / (variances.clamp(min=0) + damping).sqrt() @ axes.T
+        return Whitening(mean.half().float(), matrix.half().float())
+
+
 class Head(nn.Module):
     """Scene coordinates from features, every cell on its own (the paper's 1x1 convolutions).
 
     2,103,300 parameters at the published width. ``centre`` [3], metres, is added to the output:
-    the mean of the mapping cameras' centres. Features are multiplied by ``gain``, so that an
-    encoder of unit vectors, whose numbers are small, trains as fast as one of large ones.
+    the mean of the mapping cameras' centres. Features are whitened first (not in the paper): what
+    tells two cells apart lies in directions in which features vary little.
     """
 
     centre: Tensor
-    gain: Tensor
+    mean: Tensor
+    whiten: Tensor
 
-    def __init__(self, config: HeadConfig, centre: Tensor, gain: float = 1.0) -> None:
+    def __init__(
+        self, config: HeadConfig, centre: Tensor, whitening: 'Whitening | None' = None
+    ) -> None:
         super().__init__()
         check_shape(centre, '3', 'centre')
+        channels = config.in_channels
+        whitening = whitening or Whitening(torch.zeros(channels), torch.eye(channels))
         self.config = config
         width = config.width
         blocks = [_block(config.in_channels, width)]
@@ -95,12 +118,13 @@ class Head(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, width), nn.Linear(width, width)
         self.fc3 = nn.Linear(width, 4)
         self.register_buffer('centre', centre.clone().float())
-        self.register_buffer('gain', torch.tensor(gain))
+        self.register_buffer('mean', whitening.mean.clone())
+        self.register_buffer('whiten', whitening.matrix.clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """Map points [N, 3], metres, of the features [N, C] of any cells."""
         check_shape(features, 'N C', 'features', C=self.config.in_channels)
-        features = features * self.gain
+        features = (features - self.mean) @ self.whiten
         x = self.skip(features) + self.blocks[0](features)
         for block in self.blocks[1:]:
             x = x + block(x)

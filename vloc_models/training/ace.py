@@ -26,6 +26,7 @@ from vloc_models.networks.ace import (
     Head,
     HeadConfig,
     LossConfig,
+    Whitening,
     measured_loss,
     reprojection_loss,
 )
@@ -33,7 +34,7 @@ from vloc_models.training.loop import LoopConfig, Report, optimise
 
 Array = NDArray[np.float64]
 _STRIDE = 8
-_STEPS = (2000, 20_000)  # fewest and most, where they follow from the number of pictures
+_STEPS = (3000, 40_000)  # fewest and most, where they follow from the number of pictures
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class AceTraining:
 
     seed: int = 0
     batch: int = 2048  # smaller ones learn more in the same time: more steps
-    head: HeadConfig = field(default_factory=lambda: HeadConfig(128, 256, 1))
+    head: HeadConfig = field(default_factory=lambda: HeadConfig(128, 128, 1))
     loss: LossConfig = field(default_factory=LossConfig)
     depth_weight: float = 1.0  # of the measured points' loss, beside the reprojection's
     from_progress: float = 0.0  # where the curriculum starts, for a head trained before
-    steps_per_picture: int = 20  # where loop.steps is 0
+    steps_per_picture: int = 40  # where loop.steps is 0
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(0))
 
     def __post_init__(self) -> None:
@@ -195,7 +196,9 @@ def train_head(
 ) -> Head:
     """Fit a head to the buffer; the same seed and data give the same one."""
     torch.manual_seed(config.seed)
-    head = Head(config.head, torch.from_numpy(pictures.centre), _gain(buffer.features))
+    some = buffer.features[:: len(buffer.features) // 50_000 + 1].astype(np.float32)
+    whitening = Whitening.of(torch.from_numpy(some))
+    head = Head(config.head, torch.from_numpy(pictures.centre), whitening)
     if start is not None:
         head.load_state_dict(start.state_dict())
     head.to(device)
@@ -226,12 +229,6 @@ def _K(pictures: Pictures) -> Tensor:
     K[:, 0, 0], K[:, 1, 1] = torch.from_numpy(pictures.focal).T
     K[:, 2, 2] = 1
     return K
-
-
-def _gain(features: NDArray[np.float16]) -> float:
-    """What brings the features to about unit variance: a power of two, exact in any precision."""
-    spread = float(features[:: max(1, len(features) // 10_000)].astype(np.float32).std())
-    return 2.0 ** round(math.log2(1 / max(spread, 1e-6)))
 
 
 class _Shuffle:
