@@ -73,6 +73,18 @@ def test_a_rig_is_solved_as_one() -> None:
     assert np.trace(together.covariance) < np.trace(alone.covariance) / 2
 
 
+@pytest.mark.parametrize('cameras', [1, 2])
+def test_a_search_among_some_points_is_as_good_as_among_all(cameras: int) -> None:
+    rng = np.random.default_rng(6)
+    turned = OPTICAL @ se3.exp([0.1, 0, 0, 0, 1.0, 0])
+    rig = [seen(rng, 1200, 1.0, 0.5, T_base_cam=T) for T in (OPTICAL, turned)[:cameras]]
+    some, every = solve_pnp(rig, PnpConfig()), solve_pnp(rig, PnpConfig(search_points=10**6))
+    assert some is not None
+    assert every is not None
+    assert np.abs(some.T_map_base - every.T_map_base).max() < 1e-3
+    assert some.inliers == pytest.approx(every.inliers, rel=0.01)
+
+
 def test_the_jacobian_equals_differences() -> None:
     s = _usable(seen(np.random.default_rng(3), 20, camera=BENT))
     analytic = jacobian(s, T_MAP_BASE)

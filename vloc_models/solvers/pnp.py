@@ -31,7 +31,8 @@ class PnpConfig:
     inlier_px: float = 10.0  # a point reprojected further off does not count
     min_iterations: int = 100
     max_iterations: int = 2000
-    success_probability: float = 0.9999
+    success_probability: float = 0.99
+    search_points: int = 600  # of all cameras, drawn for RANSAC; all refine what it found
     seed: int = 0
 
 
@@ -138,7 +139,8 @@ def _only(s: _Sighting, keep: NDArray[np.bool_]) -> _Sighting:
 
 
 def _ransac(sightings: list[_Sighting], config: PnpConfig, prior: Array | None) -> Array | None:
-    """T_base_map by PoseLib, whose poses are [R t] from the world to the camera or rig."""
+    """T_base_map by LO-RANSAC over some of the points, refined with all that agree."""
+    some = _some(sightings, config)
     options = {
         'max_reproj_error': config.inlier_px,
         'min_iterations': config.min_iterations,
@@ -147,27 +149,68 @@ def _ransac(sightings: list[_Sighting], config: PnpConfig, prior: Array | None) 
         'seed': config.seed,
     }
     start = None if prior is None else se3.inverse(prior)
-    if len(sightings) == 1:
-        s = sightings[0]
+    if len(some) == 1:
+        s = some[0]
         first = None if start is None else _to_poselib(s.T_cam_base @ start)
         pose, info = poselib.estimate_absolute_pose(
             s.pixels, s.points, _pinhole(s), options, {}, first
         )
         found = se3.inverse(s.T_cam_base) @ _from_poselib(pose)
     else:
+        first = None if start is None else _to_poselib(start)
+        pixels, points, cameras, pinholes = _of_rig(some)
         pose, info = poselib.estimate_generalized_absolute_pose(
-            [s.pixels for s in sightings],
-            [s.points for s in sightings],
-            [_to_poselib(s.T_cam_base) for s in sightings],
-            [_pinhole(s) for s in sightings],
-            options,
-            {},
-            None if start is None else _to_poselib(start),
+            pixels, points, cameras, pinholes, options, {}, first
         )
         found = _from_poselib(pose)
     if info['num_inliers'] < _FEWEST or not np.isfinite(found).all():
         return None
-    return found
+    return found if some is sightings else _refined(sightings, found, config.inlier_px)
+
+
+def _some(sightings: list[_Sighting], config: PnpConfig) -> list[_Sighting]:
+    """As many points as RANSAC looks at; of each camera the same share."""
+    total = sum(len(s.pixels) for s in sightings)
+    if total <= config.search_points:
+        return sightings
+    rng = np.random.default_rng(config.seed)
+    share = config.search_points / total
+    return [
+        _only(s, rng.permutation(len(s.pixels)) < max(_FEWEST, share * len(s.pixels)))
+        for s in sightings
+    ]
+
+
+def _refined(sightings: list[_Sighting], T_base_map: Array, within_px: float) -> Array | None:
+    """The pose that fits best to all points within so many pixels."""
+    near = [_only(s, _inliers(s, T_base_map, within_px)) for s in sightings]
+    near = [s for s in near if len(s.pixels)]
+    if sum(len(s.pixels) for s in near) < _FEWEST:
+        return None
+    robust = {'loss_type': 'TRUNCATED', 'loss_scale': within_px}
+    if len(near) == 1:
+        s = near[0]
+        first = _to_poselib(s.T_cam_base @ T_base_map)
+        pose, _ = poselib.refine_absolute_pose(s.pixels, s.points, first, _pinhole(s), robust)
+        found = se3.inverse(s.T_cam_base) @ _from_poselib(pose)
+    else:
+        pixels, points, cameras, pinholes = _of_rig(near)
+        first = _to_poselib(T_base_map)
+        pose, _ = poselib.refine_generalized_absolute_pose(
+            pixels, points, first, cameras, pinholes, robust
+        )
+        found = _from_poselib(pose)
+    return found if np.isfinite(found).all() else None
+
+
+def _of_rig(sightings: list[_Sighting]) -> tuple[list[Any], ...]:
+    """What PoseLib wants of several cameras; its poses are [R t] from the rig to the camera."""
+    return (
+        [s.pixels for s in sightings],
+        [s.points for s in sightings],
+        [_to_poselib(s.T_cam_base) for s in sightings],
+        [_pinhole(s) for s in sightings],
+    )
 
 
 def _pinhole(s: _Sighting) -> dict[str, Any]:
