@@ -210,7 +210,7 @@ def test_wrong_points_are_not_accepted(make: Callable[..., Localizer], spoil: An
 
 def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:
     def mostly_wrong(points: Array) -> Array:
-        right = np.arange(len(points))[:, None] % 40 < 3
+        right = np.arange(len(points))[:, None] % 40 < 4
         return np.where(right, points, at_random(points))
 
     fix = make(Head(spoil=mostly_wrong)).locate([view(0)])

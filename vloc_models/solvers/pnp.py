@@ -30,7 +30,7 @@ class PnpConfig:
 
     inlier_px: float = 10.0  # a point reprojected further off does not count
     min_iterations: int = 100
-    max_iterations: int = 2000
+    max_iterations: int = 4000
     success_probability: float = 0.99
     search_points: int = 600  # of all cameras, drawn for RANSAC; all refine what it found
     seed: int = 0
