@@ -11,9 +11,11 @@ import pytest
 from vloc_models.errors import MapError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.options import BagOptions
+from vloc_models.frames.working import working_view
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
+from vloc_models.localize.localizer import Answer
 from vloc_models.maps import MapInfo, open_map
 from vloc_models.records import Array, Fix, Frame, PoseEstimate, SceneCoordinates, Verdict, View
 from vloc_models.solvers.pnp import Observation
@@ -59,8 +61,9 @@ class Knowing:
             return Fix(stamp_ns, Verdict.WEAK, f'{50 + k} inliers, 60 needed{self.say}', estimate)
         return Fix(stamp_ns, Verdict.ACCEPTED, f'{50 + k}% inliers{self.say}', estimate)
 
-    def observe(self, view: View) -> Observation:
+    def explain(self, views: Sequence[View]) -> Answer:
         """In the pixels of the working size, 640 x 480."""
+        view = working_view(views[0])
         camera = view.camera
         assert (camera.width, camera.height) == (640, 480)
         pixels = camera.pixel_grid()[4::16, 4::16].reshape(-1, 2)
@@ -68,7 +71,8 @@ class Knowing:
         points[::5] += 5  # wrong ones
         points[::7] = np.nan
         seen = SceneCoordinates(pixels, points, np.ones(len(pixels), np.float32))
-        return Observation(seen, camera, view.T_base_cam)
+        fix = Fix(0, Verdict.NONE, 'not asked')
+        return Answer(fix, (Observation(seen, camera, view.T_base_cam),))
 
 
 @pytest.fixture(scope='session')

@@ -21,6 +21,7 @@ from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Map, MapInfo, MapWriter, open_map
 from vloc_models.records import Array, Fix, Verdict, View
+from vloc_models.solvers.landmarks import Matcher
 
 Arrays = Mapping[str, NDArray[Any]]
 VERDICT = VerdictConfig(60, 0.15, 0.4, 0.05)
@@ -115,7 +116,7 @@ def test_pictures_of_any_size(make: Callable[..., Localizer], size: tuple[int, i
 def test_some_cells_will_do(make: Callable[..., Localizer], every: int, cells: int) -> None:
     localizer = make(every=every)
     check_exact(localizer.locate([view(0)]))
-    observation = localizer.observe(view(0))
+    observation = localizer.explain([view(0)]).observations[0]
     assert len(observation.coordinates.pixels) == cells
     steps = np.diff(np.unique(observation.coordinates.pixels[:, 0]))
     assert (steps == 8 * every).all()
@@ -218,6 +219,55 @@ def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:
     assert 'inliers, 15% needed' in fix.reason
 
 
+class Marks(Matcher):
+    """Answers as a head does; knows no landmarks of its own."""
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.asked = head, 0
+
+    def match(self, features: NDArray[np.float32]) -> tuple[Array, NDArray[np.float32]]:
+        self.asked += 1
+        given = {'features': features.T.reshape(1, -1, 30, 40)}
+        points = self.head(given)['points'].reshape(3, -1).T
+        return points, np.ones(len(points), np.float32)
+
+
+def test_landmarks_help_where_the_head_does_not_know(make: Callable[..., Localizer]) -> None:
+    marks = Marks(Head())
+    unsure = replace(make(Head(spoil=at_random)), landmarks=marks)
+    check_exact(unsure.locate([view(0)]))
+    check_exact(unsure.locate([view(0), view(1)], prior=T_map_base))
+    assert marks.asked == 3
+    answer = unsure.explain([view(0)], stamp_ns=7)
+    assert answer.fix.stamp_ns == 7
+    pixels = answer.observations[0].coordinates.pixels
+    points = answer.observations[0].coordinates.points
+    T_cam_map = se3.inverse(T_map_base @ MOUNTS[0])
+    seen = answer.observations[0].camera.project(se3.apply(T_cam_map, points))
+    np.testing.assert_allclose(seen, pixels, atol=1e-4)
+
+
+def test_landmarks_are_not_asked_without_need(make: Callable[..., Localizer]) -> None:
+    marks = Marks(Head(spoil=at_random))
+    check_exact(replace(make(), landmarks=marks).locate([view(0)]))
+    assert marks.asked == 0
+
+
+def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:
+    def right(parts: int) -> Callable[[Array], Array]:
+        return lambda points: np.where(
+            np.arange(len(points))[:, None] % 40 < parts, points, at_random(points)
+        )
+
+    one = replace(make(Head(spoil=right(3))), landmarks=Marks(Head(spoil=right(5))))
+    other = replace(make(Head(spoil=right(5))), landmarks=Marks(Head(spoil=right(3))))
+    fixes = [x.locate([view(0)]) for x in (one, other)]
+    assert [fix.verdict for fix in fixes] == [Verdict.WEAK] * 2
+    assert fixes[0].reason == fixes[1].reason
+    assert fixes[0].estimate is not None
+    assert fixes[0].estimate.inliers >= 5 * 30
+
+
 @pytest.mark.parametrize('shape', [(1, 4, 30, 40), (1, 3, 40, 30), (3, 30, 40), (2, 3, 30, 40)])
 def test_a_head_of_another_shape_is_refused(
     make: Callable[..., Localizer], shape: tuple[int, ...]
@@ -232,7 +282,7 @@ def test_a_head_of_another_shape_is_refused(
 
 def test_a_real_map_answers(tiny_site: Path, gallery: Any) -> None:
     localizer = Localizer.load(tiny_site, LocalizerConfig(threads=1))
-    observation = localizer.observe(gallery.drawn[3].views[0])
+    observation = localizer.explain(gallery.drawn[3].views).observations[0]
     assert observation.camera.width == 640
     assert np.isfinite(observation.coordinates.points).all()
     one, again = (localizer.locate(gallery.drawn[3].views) for _ in range(2))

@@ -31,6 +31,7 @@ FILES = {
     'map.yaml',
     'submaps/00/head.onnx',
     'submaps/00/head.safetensors',
+    'submaps/00/landmarks.npz',
     'submaps/00/probe.npz',
 }
 

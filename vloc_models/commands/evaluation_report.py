@@ -1,6 +1,7 @@
 """What ``vloc evaluate`` tells: the figures in words, and the report with the worst frames."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,16 +11,16 @@ import numpy as np
 from vloc_models.frames.source import FrameSource
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
+from vloc_models.localize.localizer import Answer
 from vloc_models.localize.replay import Replay
 from vloc_models.maps import MapInfo
 from vloc_models.metrics import html, report, trajectory
 from vloc_models.records import Fix, Frame, Trajectory, View
-from vloc_models.solvers.pnp import Observation
 
 _INLIER_PX = 10.0  # green in the pictures of the report
 
 
-class Observes(Protocol):
+class Explains(Protocol):
     """What of a Localizer is needed here."""
 
     @property
@@ -27,8 +28,8 @@ class Observes(Protocol):
         """What map.yaml says."""
         ...
 
-    def observe(self, view: View) -> Observation:
-        """The map points that one camera sees."""
+    def explain(self, views: Sequence[View]) -> Answer:
+        """A fix with the map points it comes from."""
         ...
 
 
@@ -72,7 +73,7 @@ def figures(result: Result) -> list[tuple[str, str]]:
 def write_report(
     path: Path,
     names: tuple[Path, Path],
-    localizer: Observes,
+    localizer: Explains,
     source: FrameSource,
     result: Result,
     worst: int,
@@ -116,7 +117,7 @@ def _facts(source: FrameSource, info: MapInfo) -> list[tuple[str, str]]:
 
 
 def _worst_frames(
-    localizer: Observes, source: FrameSource, result: Result, most: int
+    localizer: Explains, source: FrameSource, result: Result, most: int
 ) -> list[html.WorstFrame]:
     """False accepts first, then the largest errors; no pose is infinitely wrong."""
     e = trajectory.errors(result.truth, result.estimate)
@@ -138,10 +139,10 @@ def _worst_frames(
     return [pictures[i] for i in worst if i in pictures]
 
 
-def _picture(localizer: Observes, frame: Frame, fix: Fix, error: str) -> html.WorstFrame:
+def _picture(localizer: Explains, frame: Frame, fix: Fix, error: str) -> html.WorstFrame:
     """The first camera's view with the map's points where the true pose sees them."""
     view = working_view(frame.views[0])  # what the localizer sees, and counts pixels in
-    seen = localizer.observe(view)
+    seen = localizer.explain(frame.views).observations[0]
     assert frame.T_map_base is not None  # it is in the truth
     T_cam_map = se3.inverse(frame.T_map_base @ seen.T_base_cam)
     reprojected = seen.camera.project(se3.apply(T_cam_map, seen.coordinates.points))

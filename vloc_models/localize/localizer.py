@@ -5,10 +5,11 @@
     fix.verdict, fix.reason, fix.estimate.T_map_base
 
 Each picture goes through the encoder, some of its cells through the map's head, and the map points
-of all cameras through one PnP.
+of all cameras through one PnP. A pose that is not accepted is asked for once more with the map's
+landmarks, where it has some: they take longer, and know places the head has not learned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import Engine, check_probe
 from vloc_models.errors import MapError, VlocError
 from vloc_models.frames.working import working_view
+from vloc_models.geometry.camera import Camera
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Map, MapInfo, SubMap, open_map
 from vloc_models.records import Fix, SceneCoordinates, Verdict, View
+from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
@@ -52,6 +55,7 @@ class Localizer:
     encoder: Engine  # image -> features
     head: Engine  # features -> points
     config: LocalizerConfig = _DEFAULT
+    landmarks: Matcher | None = None
 
     @staticmethod
     def load(path: Path, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
@@ -71,7 +75,8 @@ class Localizer:
                 f'{site.folder}: has {len(heads)} heads; this vloc reads maps with one', _REBUILD
             )
         head = _head_of(site, heads[0], config.threads)
-        return Localizer(site.info, encoder_of(site, config.threads), head, config)
+        encoder = encoder_of(site, config.threads)
+        return Localizer(site.info, encoder, head, config, _landmarks_of(site, heads[0]))
 
     def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
         """Where the robot is.
@@ -88,32 +93,90 @@ class Localizer:
         Raises:
             VlocError: if there is no view, or the prior is no rigid transform.
         """
+        return self.explain(views, prior, stamp_ns).fix
+
+    def explain(
+        self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0
+    ) -> 'Answer':
+        """As ``locate``, together with the map points that the answer comes from."""
         if not views:
             raise VlocError('locate: no view is given', 'give at least one picture')
-        observations = [self.observe(view) for view in views]
-        estimate = solve_pnp(observations, self.config.pnp, prior)
-        seen = sum(len(o.coordinates.pixels) for o in observations)
-        verdict, reason = self.config.verdict.judge(estimate, seen)
-        return Fix(stamp_ns, verdict, reason, None if verdict is Verdict.NONE else estimate)
+        cells = [self._encode(view) for view in views]
+        answer = self._solve(cells, self._ask_head, prior, stamp_ns)
+        if answer.fix.verdict is not Verdict.ACCEPTED and self.landmarks is not None:
+            second = self._solve(cells, self._ask_landmarks, prior, stamp_ns)
+            answer = max(answer, second, key=_support)
+        return answer
 
-    def observe(self, view: View) -> Observation:
-        """The map points that a picture shows, in the pixels of its working size."""
+    def _encode(self, view: View) -> '_Cells':
+        """Some cells of a picture, in its working size."""
         view = working_view(view)
         features = self.encoder({'image': view.image[None]})['features']  # [1, C, h, w]
         check_shape(features, '1 C h w', 'features')
-        first = self.config.every // 2
-        some = features[:, :, first :: self.config.every, first :: self.config.every]
-        points = self.head({'features': np.ascontiguousarray(some)})['points']
-        check_shape(points, '1 3 h w', 'points', h=some.shape[2], w=some.shape[3])
+        every = self.config.every
+        first = every // 2
         rows, columns = np.mgrid[
-            first : features.shape[2] : self.config.every,
-            first : features.shape[3] : self.config.every,
+            first : features.shape[2] : every, first : features.shape[3] : every
         ]
-        points = points.reshape(3, -1).T.astype(np.float64)
         pixels = np.stack([columns, rows], -1).reshape(-1, 2) * _STRIDE + (_STRIDE - 1) / 2
-        sure = np.ones(len(points), np.float32)
-        seen = SceneCoordinates(pixels, points, sure)
-        return Observation(seen, view.camera, view.T_base_cam)
+        some = np.ascontiguousarray(features[:, :, first::every, first::every])
+        return _Cells(some, pixels, view.camera, view.T_base_cam)
+
+    def _solve(
+        self,
+        cells: Sequence['_Cells'],
+        ask: Callable[['_Cells'], SceneCoordinates],
+        prior: Array | None,
+        stamp_ns: int,
+    ) -> 'Answer':
+        seen = tuple(Observation(ask(c), c.camera, c.T_base_cam) for c in cells)
+        estimate = solve_pnp(seen, self.config.pnp, prior)
+        verdict, reason = self.config.verdict.judge(estimate, sum(len(c.pixels) for c in cells))
+        told = None if verdict is Verdict.NONE else estimate
+        return Answer(Fix(stamp_ns, verdict, reason, told), seen)
+
+    def _ask_head(self, cells: '_Cells') -> SceneCoordinates:
+        points = self.head({'features': cells.features})['points']
+        h, w = cells.features.shape[2:]
+        check_shape(points, '1 3 h w', 'points', h=h, w=w)
+        points = points.reshape(3, -1).T.astype(np.float64)
+        return SceneCoordinates(cells.pixels, points, np.ones(len(points), np.float32))
+
+    def _ask_landmarks(self, cells: '_Cells') -> SceneCoordinates:
+        assert self.landmarks is not None
+        features = cells.features.reshape(cells.features.shape[1], -1).T
+        return SceneCoordinates(cells.pixels, *self.landmarks.match(features))
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A fix with what it was solved from."""
+
+    fix: Fix
+    observations: tuple[Observation, ...]  # one a view, in the pixels of its working size
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """What one camera saw, encoded."""
+
+    features: NDArray[np.float32]  # [1, C, h, w]
+    pixels: Array  # [h w, 2] their centres
+    camera: Camera
+    T_base_cam: Array
+
+
+def _support(answer: Answer) -> tuple[bool, int]:
+    """What makes one answer to the same pictures better than another."""
+    estimate = answer.fix.estimate
+    return answer.fix.verdict is Verdict.ACCEPTED, 0 if estimate is None else estimate.inliers
+
+
+def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:
+    if submap.landmarks is None:
+        return None
+    where = f'{site.folder}/{submap.landmarks}'
+    return Matcher(Landmarks.of_arrays(site.read_arrays(submap.landmarks), where))
 
 
 def _head_of(site: Map, submap: SubMap, threads: int) -> Engine:

@@ -26,6 +26,7 @@ from vloc_models.frames.source import FrameSource
 from vloc_models.mapping.check_poses import check_poses
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
+from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.self_test import self_test
 from vloc_models.mapping.work import Work
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
@@ -61,6 +62,7 @@ class MappingConfig:
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     training: AceTraining = field(default_factory=AceTraining)
+    landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
 
 
@@ -134,8 +136,9 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     training = _fitting(config.training, buffer).for_pictures(len(build.keyframes))
     first, second = _phases(training, config.tested_share, bool(asked.any()))
     device = config.device
+    seen = _only(buffer, learned)
     head = train_head(
-        _only(buffer, learned),
+        seen,
         pictures,
         first,
         device=device,
@@ -144,7 +147,7 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     )
     figures: dict[str, float | None] = {'queries': 0}
     if second is not None:
-        figures = work.load_figures('self_test') or _tested(build, head, asked, work)
+        figures = work.load_figures('self_test') or _tested(build, head, seen, asked, work)
         work.save_figures('self_test', figures)
         steps = second.loop.steps
         head = train_head(
@@ -157,7 +160,7 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
             report=lambda step, loss: report('training with all', step, steps),
         )
     figures = {**figures, 'map_seconds': time.monotonic() - started}
-    return _write(build, head, out, figures)
+    return _write(build, head, buffer, out, figures)
 
 
 def _check_recording(
@@ -250,21 +253,25 @@ def _only(buffer: Buffer, pictures: NDArray[np.bool_]) -> Buffer:
 
 
 def _tested(
-    build: _Build, head: Head, asked: NDArray[np.bool_], work: Work
+    build: _Build, head: Head, seen: Buffer, asked: NDArray[np.bool_], work: Work
 ) -> dict[str, float | None]:
     """Write a map of the half-trained head, and ask it for what it has not seen."""
     queries = [k for k, ask in zip(build.keyframes, asked, strict=True) if ask]
     path = work.folder / 'tested'
-    _write(build, head, path, {})
+    _write(build, head, seen, path, {})
     return self_test(path, queries, lambda done, total: build.report('testing', done, total))
 
 
-def _write(build: _Build, head: Head, out: Path, figures: dict[str, float | None]) -> Map:
+def _write(
+    build: _Build, head: Head, buffer: Buffer, out: Path, figures: dict[str, float | None]
+) -> Map:
     head = _copy(head)
     round_to_half(head)
     x, y, z = head.centre.tolist()
     folder = 'submaps/00'
     names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
+    landmarks = choose_landmarks(buffer, build.config.landmarks, build.config.seed)
+    matched = None if landmarks is None else f'{folder}/landmarks.npz'
     encoder = build.encoder
     info = MapInfo(
         encoder=encoder.record,
@@ -272,7 +279,7 @@ def _write(build: _Build, head: Head, out: Path, figures: dict[str, float | None
             MapCamera(c.name, c.camera, tuple(tuple(row) for row in c.T_base_cam.tolist()))
             for c in build.source.cameras
         ),
-        submaps=(SubMap('00', (x, y, z), '', 'ace', *names),),
+        submaps=(SubMap('00', (x, y, z), '', 'ace', *names, matched),),
         provenance=Provenance(
             bags=build.bags,
             topics=tuple(c.name for c in build.source.cameras),
@@ -285,6 +292,8 @@ def _write(build: _Build, head: Head, out: Path, figures: dict[str, float | None
         writer.add_bytes(names[0], head_graph(head))
         writer.add_arrays(names[1], **head_probe(head, np.random.default_rng(0)))
         writer.add_bytes(names[2], save_weights(head))
+        if landmarks is not None and matched is not None:
+            writer.add_arrays(matched, **landmarks.arrays())
         if encoder.record.file is not None:
             assert encoder.record.probe is not None
             writer.add_bytes(encoder.record.file, encoder.graph)
