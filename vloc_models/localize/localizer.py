@@ -5,12 +5,13 @@
     fix.verdict, fix.reason, fix.estimate.T_map_base
 
 Each picture goes through the encoder, some of its cells through the map's head, and the map points
-of all cameras through one PnP. A pose that is not accepted is asked for once more with the map's
-landmarks, where it has some: they take longer, and know places the head has not learned.
+of all cameras through one PnP. Where that leaves doubt, the map's landmarks are asked, if it has
+some: they take longer, and know places the head has not learned.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import Engine, check_probe
 from vloc_models.errors import MapError, VlocError
 from vloc_models.frames.working import working_view
-from vloc_models.geometry.camera import Camera
+from vloc_models.localize.by_landmarks import Answer, Cells, search
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Map, MapInfo, SubMap, open_map
-from vloc_models.records import Fix, SceneCoordinates, Verdict, View
+from vloc_models.records import Fix, Verdict, View
 from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
@@ -41,6 +42,7 @@ class LocalizerConfig:
     every: int = 2  # use every n-th cell of every n-th row: time against precision
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    sure_inlier_ratio: float = 0.35  # from here on the head's pose is not asked for again
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -97,18 +99,24 @@ class Localizer:
 
     def explain(
         self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0
-    ) -> 'Answer':
+    ) -> Answer:
         """As ``locate``, together with the map points that the answer comes from."""
         if not views:
             raise VlocError('locate: no view is given', 'give at least one picture')
         cells = [self._encode(view) for view in views]
-        answer = self._solve(cells, self._ask_head, prior, stamp_ns)
-        if answer.fix.verdict is not Verdict.ACCEPTED and self.landmarks is not None:
-            second = self._solve(cells, self._ask_landmarks, prior, stamp_ns)
-            answer = max(answer, second, key=_support)
-        return answer
+        solve = partial(self._solve, stamp_ns)
+        answer = solve([self._ask_head(c) for c in cells], prior)
+        if self.landmarks is None or self._sure(answer):
+            return answer
+        guesses = [T for T in (answer.T_map_base, prior) if T is not None]
+        return answer.better(search(cells, self.landmarks, solve, guesses))
 
-    def _encode(self, view: View) -> '_Cells':
+    def _sure(self, answer: Answer) -> bool:
+        estimate = answer.fix.estimate
+        enough = estimate is not None and estimate.inlier_ratio >= self.config.sure_inlier_ratio
+        return answer.accepted and enough
+
+    def _encode(self, view: View) -> Cells:
         """Some cells of a picture, in its working size."""
         view = working_view(view)
         features = self.encoder({'image': view.image[None]})['features']  # [1, C, h, w]
@@ -120,56 +128,21 @@ class Localizer:
         ]
         pixels = np.stack([columns, rows], -1).reshape(-1, 2) * _STRIDE + (_STRIDE - 1) / 2
         some = np.ascontiguousarray(features[:, :, first::every, first::every])
-        return _Cells(some, pixels, view.camera, view.T_base_cam)
+        return Cells(some, pixels, view.camera, view.T_base_cam)
 
-    def _solve(
-        self,
-        cells: Sequence['_Cells'],
-        ask: Callable[['_Cells'], SceneCoordinates],
-        prior: Array | None,
-        stamp_ns: int,
-    ) -> 'Answer':
-        seen = tuple(Observation(ask(c), c.camera, c.T_base_cam) for c in cells)
-        estimate = solve_pnp(seen, self.config.pnp, prior)
-        verdict, reason = self.config.verdict.judge(estimate, sum(len(c.pixels) for c in cells))
-        told = None if verdict is Verdict.NONE else estimate
-        return Answer(Fix(stamp_ns, verdict, reason, told), seen)
-
-    def _ask_head(self, cells: '_Cells') -> SceneCoordinates:
+    def _ask_head(self, cells: Cells) -> Observation:
         points = self.head({'features': cells.features})['points']
         h, w = cells.features.shape[2:]
         check_shape(points, '1 3 h w', 'points', h=h, w=w)
         points = points.reshape(3, -1).T.astype(np.float64)
-        return SceneCoordinates(cells.pixels, points, np.ones(len(points), np.float32))
+        return cells.seen(points, np.ones(len(points), np.float32))
 
-    def _ask_landmarks(self, cells: '_Cells') -> SceneCoordinates:
-        assert self.landmarks is not None
-        features = cells.features.reshape(cells.features.shape[1], -1).T
-        return SceneCoordinates(cells.pixels, *self.landmarks.match(features))
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """A fix with what it was solved from."""
-
-    fix: Fix
-    observations: tuple[Observation, ...]  # one a view, in the pixels of its working size
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """What one camera saw, encoded."""
-
-    features: NDArray[np.float32]  # [1, C, h, w]
-    pixels: Array  # [h w, 2] their centres
-    camera: Camera
-    T_base_cam: Array
-
-
-def _support(answer: Answer) -> tuple[bool, int]:
-    """What makes one answer to the same pictures better than another."""
-    estimate = answer.fix.estimate
-    return answer.fix.verdict is Verdict.ACCEPTED, 0 if estimate is None else estimate.inliers
+    def _solve(self, stamp_ns: int, seen: Sequence[Observation], prior: Array | None) -> Answer:
+        estimate = solve_pnp(seen, self.config.pnp, prior)
+        count = sum(len(o.coordinates.pixels) for o in seen)
+        verdict, reason = self.config.verdict.judge(estimate, count)
+        told = None if verdict is Verdict.NONE else estimate
+        return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen))
 
 
 def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:

@@ -31,6 +31,7 @@ from vloc_models.mapping.self_test import self_test
 from vloc_models.mapping.work import Work
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
 from vloc_models.networks.ace import Head
+from vloc_models.solvers.landmarks import Landmarks
 from vloc_models.training.ace import (
     AceTraining,
     Buffer,
@@ -262,6 +263,11 @@ def _tested(
     return self_test(path, queries, lambda done, total: build.report('testing', done, total))
 
 
+def _landmarks(build: _Build, buffer: Buffer) -> Landmarks | None:
+    T_map_cam = np.stack([k.T_map_cam for k in build.keyframes])
+    return choose_landmarks(buffer, T_map_cam, build.config.landmarks, build.config.seed)
+
+
 def _write(
     build: _Build, head: Head, buffer: Buffer, out: Path, figures: dict[str, float | None]
 ) -> Map:
@@ -270,7 +276,7 @@ def _write(
     x, y, z = head.centre.tolist()
     folder = 'submaps/00'
     names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
-    landmarks = choose_landmarks(buffer, build.config.landmarks, build.config.seed)
+    landmarks = _landmarks(build, buffer)
     matched = None if landmarks is None else f'{folder}/landmarks.npz'
     encoder = build.encoder
     info = MapInfo(

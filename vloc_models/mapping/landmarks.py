@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vloc_models.errors import VlocError
 from vloc_models.solvers.landmarks import Landmarks
 from vloc_models.training.ace import Buffer
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class LandmarkConfig:
 
     per_picture: int = 120  # 0: none
     most: int = 100_000
-    numbers: int = 64  # of a descriptor, a byte each
+    numbers: int = 32  # of a descriptor, a byte each
 
     def __post_init__(self) -> None:
         if self.per_picture < 0 or self.most < 1 or self.numbers < 1:
@@ -26,8 +29,16 @@ class LandmarkConfig:
             )
 
 
-def choose_landmarks(buffer: Buffer, config: LandmarkConfig, seed: int) -> Landmarks | None:
+def choose_landmarks(
+    buffer: Buffer, T_map_cam: Array, config: LandmarkConfig, seed: int
+) -> Landmarks | None:
     """Some of the cells with a measured point; None if there are none, as without depth.
+
+    Args:
+        buffer: of the cells of all pictures.
+        T_map_cam: [K, 4, 4] of all pictures.
+        config: how many.
+        seed: of the choice.
 
     At random: that shares them out as the pictures do. Measured on synthetic worlds, merging the
     sightings of a point, or choosing points seen often, found fewer poses.
@@ -43,4 +54,6 @@ def choose_landmarks(buffer: Buffer, config: LandmarkConfig, seed: int) -> Landm
     short = features @ axes
     short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-6)
     whole = np.round(short * (127 / np.abs(short).max())).astype(np.int8)
-    return Landmarks(buffer.points[rows], whole, axes)
+    used, picture = np.unique(buffer.picture[rows], return_inverse=True)
+    poses = T_map_cam[used].astype(np.float32)
+    return Landmarks(buffer.points[rows], whole, axes, picture.astype(np.int32), poses)

@@ -13,18 +13,24 @@ from numpy.typing import NDArray
 
 from vloc_models.checks import check_shape
 from vloc_models.errors import MapError
+from vloc_models.geometry import se3
+from vloc_models.geometry.camera import Camera
 
-_AT_ONCE = 128  # cells compared with all landmarks together: bounds the memory
+Array = NDArray[np.float64]
+_CELLS_AT_ONCE, _LANDMARKS_AT_ONCE = 300, 2048  # a block of likenesses that stays in the cache
+_ALIKE = 0.5  # cosine from which a match counts for the picture it comes from
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
 
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Points of a place with what they look like."""
+    """Points of a place with what they look like, and the pictures they were seen in."""
 
     points: NDArray[np.float32]  # [M, 3] map, metres
     descriptors: NDArray[np.int8]  # [M, D] of a length of about 127 times a common factor
     axes: NDArray[np.float32]  # [C, D] features @ axes is a descriptor
+    picture: NDArray[np.int32]  # [M]
+    T_map_cam: NDArray[np.float32]  # [K, 4, 4] of the pictures
 
     @staticmethod
     def of_arrays(arrays: dict[str, NDArray[Any]], where: str) -> 'Landmarks':
@@ -33,18 +39,29 @@ class Landmarks:
         Raises:
             MapError: if arrays are missing, do not fit, or hold NaN.
         """
-        wanted = {'points': np.float32, 'descriptors': np.int8, 'axes': np.float32}
+        wanted = {
+            'points': np.float32,
+            'descriptors': np.int8,
+            'axes': np.float32,
+            'picture': np.int32,
+            'T_map_cam': np.float32,
+        }
         if {name: x.dtype for name, x in arrays.items()} != wanted:
             raise MapError(f'{where}: does not hold landmarks', _DAMAGED)
         found = Landmarks(**arrays)
+        count, numbers = (*found.descriptors.shape, 0, 0)[:2]
         fits = (
-            all(x.ndim == 2 for x in arrays.values())
-            and found.points.shape == (len(found.descriptors), 3)
-            and found.axes.shape[1:] == found.descriptors.shape[1:]
-            and found.axes.size > 0
-            and len(found.points) > 0
+            found.points.shape == (count, 3)
+            and found.picture.shape == (count,)
+            and found.axes.ndim == found.descriptors.ndim == 2
+            and found.axes.shape[1] == numbers
+            and found.T_map_cam.shape[1:] == (4, 4)
+            and all(x.size for x in arrays.values())
+            and found.picture.min() >= 0
+            and found.picture.max() < len(found.T_map_cam)
+            and all(np.isfinite(x).all() for x in arrays.values())
         )
-        if not fits or not (np.isfinite(found.points).all() and np.isfinite(found.axes).all()):
+        if not fits:
             raise MapError(f'{where}: its landmarks are not whole', _DAMAGED)
         return found
 
@@ -53,27 +70,65 @@ class Landmarks:
         return dict(vars(self))
 
 
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """The most similar landmark of each feature."""
+
+    points: Array  # [N, 3] map
+    cosine: NDArray[np.float32]  # [N]
+    picture: NDArray[np.int32]  # [N]
+
+
 class Matcher:
     """Landmarks, ready to be searched."""
 
     def __init__(self, landmarks: Landmarks) -> None:
         self._points = landmarks.points.astype(np.float64)
         self._axes = landmarks.axes
-        unit = landmarks.descriptors.astype(np.float32)
-        self._unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+        self._unit = _unit(landmarks.descriptors.astype(np.float32))
+        self._picture = landmarks.picture
+        self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
 
     def match(
-        self, features: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """The most similar landmark's point [N, 3] for each feature [N, C], and the cosine [N]."""
+        self, features: NDArray[np.float32], among: NDArray[np.int64] | None = None
+    ) -> Matches:
+        """Find the most similar landmark of each feature [N, C]; of those numbered, if given."""
         check_shape(features, 'N C', 'features', C=len(self._axes))
-        short = features @ self._axes
-        short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-6)
-        best = np.zeros(len(short), np.int64)
-        cosine = np.zeros(len(short), np.float32)
-        for start in range(0, len(short), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            similar = short[part] @ self._unit.T
-            best[part] = similar.argmax(1)
-            cosine[part] = similar[np.arange(len(similar)), best[part]]
-        return self._points[best], cosine
+        asked = _unit(features @ self._axes)
+        unit = self._unit if among is None else self._unit[among]
+        best = np.zeros(len(asked), np.int64)
+        cosine = np.full(len(asked), -np.inf, np.float32)
+        for first in range(0, len(asked), _CELLS_AT_ONCE):
+            cells = slice(first, first + _CELLS_AT_ONCE)
+            for start in range(0, len(unit), _LANDMARKS_AT_ONCE):
+                likeness = asked[cells] @ unit[start : start + _LANDMARKS_AT_ONCE].T
+                nearest = likeness.argmax(1)
+                value = likeness[np.arange(len(nearest)), nearest]
+                better = value > cosine[cells]
+                cosine[cells][better] = value[better]
+                best[cells][better] = nearest[better] + start
+        best = best if among is None else among[best]
+        return Matches(self._points[best], cosine, self._picture[best])
+
+    def in_view(self, camera: Camera, T_map_cam: Array, margin: float) -> NDArray[np.int64]:
+        """The landmarks before a camera, as far outside its picture as that share of its size.
+
+        Lens distortion and what stands in between are not looked at.
+        """
+        x, y, z = se3.apply(se3.inverse(T_map_cam), self._points).T
+        before = np.maximum(z, 1e-3)
+        u = (x / before * camera.fx + camera.cx) / camera.width
+        v = (y / before * camera.fy + camera.cy) / camera.height
+        inside = (np.abs(u - 0.5) < 0.5 + margin) & (np.abs(v - 0.5) < 0.5 + margin)
+        return np.flatnonzero((z > 0) & inside)
+
+    def likely_pictures(self, matches: Matches, most: int) -> list[Array]:
+        """T_map_cam of the pictures that most matches come from, the likeliest first."""
+        weight = np.maximum(matches.cosine - _ALIKE, 0)
+        votes = np.bincount(matches.picture, weight, len(self._T_map_cam))
+        order = np.argsort(-votes, kind='stable')[:most]
+        return [self._T_map_cam[number] for number in order if votes[number] > 0]
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
