@@ -21,7 +21,7 @@ from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Map, MapInfo, MapWriter, open_map
 from vloc_models.records import Array, Fix, Verdict, View
-from vloc_models.solvers.landmarks import Matcher
+from vloc_models.solvers.landmarks import Matcher, Matches
 
 Arrays = Mapping[str, NDArray[Any]]
 VERDICT = VerdictConfig(60, 0.15, 0.4, 0.05)
@@ -220,45 +220,59 @@ def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:
 
 
 class Marks(Matcher):
-    """Answers as a head does; knows no landmarks of its own."""
+    """Landmarks that answer as a head does, as if all were in view."""
 
     def __init__(self, head: Head) -> None:
         self.head, self.asked = head, 0
 
-    def match(self, features: NDArray[np.float32]) -> tuple[Array, NDArray[np.float32]]:
+    def match(
+        self, features: NDArray[np.float32], among: NDArray[np.int64] | None = None
+    ) -> Matches:
         self.asked += 1
-        given = {'features': features.T.reshape(1, -1, 30, 40)}
-        points = self.head(given)['points'].reshape(3, -1).T
-        return points, np.ones(len(points), np.float32)
+        points = self.head({'features': features.T.reshape(1, -1, 30, 40)})['points']
+        points = points.reshape(3, -1).T
+        n = len(points)
+        return Matches(points, np.ones(n, np.float32), np.zeros(n, np.int32))
+
+    def in_view(self, camera: Camera, T_map_cam: Array, margin: float) -> NDArray[np.int64]:
+        return np.arange(1)
+
+    def likely_pictures(self, matches: Matches, most: int) -> list[Array]:
+        return []
+
+
+def right(parts: int) -> Callable[[Array], Array]:
+    """So many fortieths of the points are right."""
+    return lambda points: np.where(
+        np.arange(len(points))[:, None] % 40 < parts, points, at_random(points)
+    )
 
 
 def test_landmarks_help_where_the_head_does_not_know(make: Callable[..., Localizer]) -> None:
-    marks = Marks(Head())
-    unsure = replace(make(Head(spoil=at_random)), landmarks=marks)
+    unsure = replace(make(Head(spoil=at_random)), landmarks=Marks(Head()))
     check_exact(unsure.locate([view(0)]))
     check_exact(unsure.locate([view(0), view(1)], prior=T_map_base))
-    assert marks.asked == 3
     answer = unsure.explain([view(0)], stamp_ns=7)
     assert answer.fix.stamp_ns == 7
-    pixels = answer.observations[0].coordinates.pixels
-    points = answer.observations[0].coordinates.points
+    (seen,) = answer.observations
     T_cam_map = se3.inverse(T_map_base @ MOUNTS[0])
-    seen = answer.observations[0].camera.project(se3.apply(T_cam_map, points))
-    np.testing.assert_allclose(seen, pixels, atol=1e-4)
+    pixels = seen.camera.project(se3.apply(T_cam_map, seen.coordinates.points))
+    np.testing.assert_allclose(pixels, seen.coordinates.pixels, atol=1e-4)
 
 
-def test_landmarks_are_not_asked_without_need(make: Callable[..., Localizer]) -> None:
-    marks = Marks(Head(spoil=at_random))
-    check_exact(replace(make(), landmarks=marks).locate([view(0)]))
-    assert marks.asked == 0
+@pytest.mark.parametrize(('parts', 'asked'), [(40, False), (15, False), (13, True), (3, True)])
+def test_landmarks_are_asked_when_the_head_is_unsure(
+    make: Callable[..., Localizer], parts: int, asked: bool
+) -> None:
+    marks = Marks(Head())
+    fix = replace(make(Head(spoil=right(parts))), landmarks=marks).locate([view(0)])
+    assert bool(marks.asked) is asked
+    assert fix.verdict is Verdict.ACCEPTED
+    assert fix.estimate is not None
+    assert (fix.estimate.inlier_ratio == 1) is (asked or parts == 40)
 
 
 def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:
-    def right(parts: int) -> Callable[[Array], Array]:
-        return lambda points: np.where(
-            np.arange(len(points))[:, None] % 40 < parts, points, at_random(points)
-        )
-
     one = replace(make(Head(spoil=right(3))), landmarks=Marks(Head(spoil=right(5))))
     other = replace(make(Head(spoil=right(5))), landmarks=Marks(Head(spoil=right(3))))
     fixes = [x.locate([view(0)]) for x in (one, other)]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vloc_models.errors import VlocError
+from vloc_models.geometry import se3
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.training.ace import Buffer
@@ -24,8 +25,11 @@ def buffer() -> Buffer:
     return Buffer(features.astype(np.float16), np.zeros((N, 2), np.float32), points, number)
 
 
+POSES = np.stack([se3.exp([k, 0, 0, 0, 0, 0.1 * k]) for k in range(PICTURES)])
+
+
 def chosen(buffer: Buffer, seed: int = 0, **config: Any) -> Landmarks:
-    found = choose_landmarks(buffer, LandmarkConfig(**config), seed)
+    found = choose_landmarks(buffer, POSES, LandmarkConfig(**config), seed)
     assert found is not None
     return found
 
@@ -52,9 +56,18 @@ def test_they_are_found_by_their_features(buffer: Buffer) -> None:
     marks = chosen(buffer, per_picture=5000, numbers=12)
     assert marks.descriptors.shape[1] == 12
     measured = np.isfinite(buffer.points).all(1)
-    points, cosine = Matcher(marks).match(buffer.features[measured].astype(np.float32))
-    np.testing.assert_array_equal(points, buffer.points[measured])
-    assert cosine.min() > 0.999
+    matches = Matcher(marks).match(buffer.features[measured].astype(np.float32))
+    np.testing.assert_array_equal(matches.points, buffer.points[measured])
+    assert matches.cosine.min() > 0.999
+
+
+def test_they_know_their_pictures(buffer: Buffer) -> None:
+    some = replace(buffer, picture=buffer.picture // 2 * 2)  # no odd ones
+    marks = chosen(some, per_picture=20)
+    rows = {tuple(p): n for p, n in zip(buffer.points.tolist(), some.picture, strict=True)}
+    expected = POSES[[rows[tuple(p)] for p in marks.points.tolist()]]
+    np.testing.assert_allclose(marks.T_map_cam[marks.picture], expected, atol=1e-6)
+    assert len(marks.T_map_cam) == PICTURES / 2
 
 
 def test_a_file_holds_them(buffer: Buffer) -> None:
@@ -75,8 +88,8 @@ def test_the_same_seed_chooses_the_same(buffer: Buffer) -> None:
 
 def test_none_without_depth_or_on_request(buffer: Buffer) -> None:
     blind = replace(buffer, points=buffer.points * np.float32(np.nan))
-    assert choose_landmarks(blind, LandmarkConfig(), 0) is None
-    assert choose_landmarks(buffer, LandmarkConfig(per_picture=0), 0) is None
+    assert choose_landmarks(blind, POSES, LandmarkConfig(), 0) is None
+    assert choose_landmarks(buffer, POSES, LandmarkConfig(per_picture=0), 0) is None
 
 
 @pytest.mark.parametrize('config', [{'per_picture': -1}, {'most': 0}, {'numbers': 0}])

@@ -5,55 +5,96 @@ import pytest
 from numpy.typing import NDArray
 
 from vloc_models.errors import MapError, VlocError
+from vloc_models.geometry import se3
+from vloc_models.geometry.camera import Camera
+from vloc_models.solvers import landmarks
 from vloc_models.solvers.landmarks import Landmarks, Matcher
 
 rng = np.random.default_rng(0)
-M, C, D = 500, 16, 8
+M, C, D = 500, 16, 8  # landmarks; numbers of a feature and of a descriptor
 AXES = np.linalg.qr(rng.normal(size=(C, D)))[0].astype(np.float32)
 FEATURES = rng.normal(size=(M, C)).astype(np.float32)
 SHORT = FEATURES @ AXES / np.linalg.norm(FEATURES @ AXES, axis=1, keepdims=True)
 WHOLE = np.round(SHORT * 127 / np.abs(SHORT).max()).astype(np.int8)
-MARKS = Landmarks(rng.uniform(-5, 5, (M, 3)).astype(np.float32), WHOLE, AXES)
+PICTURE = np.arange(M, dtype=np.int32) // 50
+POSES = np.stack([se3.exp([k, 0, 0, 0, 0, 0.1 * k]) for k in range(10)])
+POINTS = rng.uniform(-5, 5, (M, 3)).astype(np.float32)
+MARKS = Landmarks(POINTS, WHOLE, AXES, PICTURE, POSES.astype(np.float32))
 
 
-def slow_twin(features: NDArray[np.float32]) -> tuple[Any, Any]:
-    """One feature after the other, one landmark after the other."""
-    points, cosines = [], []
+def slow_twin(features: NDArray[np.float32], among: Any) -> tuple[Any, Any]:
+    """One feature after the other, one landmark after the other: numbers and cosines."""
+    best, cosines = [], []
     for feature in features:
         short = feature.astype(float) @ MARKS.axes
         likeness = [
             float(short @ d / np.linalg.norm(short) / np.linalg.norm(d))
-            for d in MARKS.descriptors.astype(float)
+            for d in MARKS.descriptors[among].astype(float)
         ]
-        points.append(MARKS.points[int(np.argmax(likeness))])
+        best.append(among[int(np.argmax(likeness))])
         cosines.append(max(likeness))
-    return np.array(points), np.array(cosines)
+    return np.array(best), np.array(cosines)
 
 
-@pytest.mark.parametrize('count', [1, 128, 300])
-def test_as_the_slow_twin(count: int) -> None:
+@pytest.mark.parametrize('count', [1, 300, 301])
+@pytest.mark.parametrize('among', [None, [7], list(range(0, M, 3)), [300, 20, 450]])
+def test_as_the_slow_twin(count: int, among: list[int] | None) -> None:
     asked = np.random.default_rng(count).normal(size=(count, C)).astype(np.float32)
-    points, cosine = Matcher(MARKS).match(asked)
-    expected = slow_twin(asked)
-    np.testing.assert_array_equal(points, expected[0])
-    np.testing.assert_allclose(cosine, expected[1], atol=1e-5)
+    matches = Matcher(MARKS).match(asked, None if among is None else np.array(among))
+    best, cosine = slow_twin(asked, np.arange(M) if among is None else np.array(among))
+    np.testing.assert_array_equal(matches.points, POINTS[best])
+    np.testing.assert_array_equal(matches.picture, PICTURE[best])
+    np.testing.assert_allclose(matches.cosine, cosine, atol=1e-5)
+
+
+def test_as_the_slow_twin_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Matcher(MARKS).match(FEATURES)
+    monkeypatch.setattr(landmarks, '_CELLS_AT_ONCE', 64)
+    monkeypatch.setattr(landmarks, '_LANDMARKS_AT_ONCE', 33)
+    parts = Matcher(MARKS).match(FEATURES)
+    np.testing.assert_array_equal(parts.points, whole.points)
+    np.testing.assert_allclose(parts.cosine, whole.cosine, atol=1e-6)
 
 
 def test_what_was_seen_is_found_however_strong_it_is() -> None:
-    points, cosine = Matcher(MARKS).match(FEATURES * 7)
-    np.testing.assert_array_equal(points, MARKS.points)
-    assert cosine.min() > 0.99
+    matches = Matcher(MARKS).match(FEATURES * 7)
+    np.testing.assert_array_equal(matches.points, POINTS)
+    assert matches.cosine.min() > 0.99
 
 
 def test_a_feature_of_zeros_is_alike_to_none() -> None:
-    points, cosine = Matcher(MARKS).match(np.zeros((1, C), np.float32))
-    assert np.isfinite(points).all()
-    assert cosine.tolist() == [0]
+    matches = Matcher(MARKS).match(np.zeros((1, C), np.float32))
+    assert np.isfinite(matches.points).all()
+    assert matches.cosine.tolist() == [0]
 
 
 def test_features_of_another_encoder_are_refused() -> None:
     with pytest.raises(VlocError, match='features has shape'):
         Matcher(MARKS).match(np.zeros((5, C + 1), np.float32))
+
+
+@pytest.mark.parametrize('margin', [0.0, 0.3])
+def test_in_view_as_the_camera_says(margin: float) -> None:
+    camera = Camera(640, 480, 500.0, 510.0, 300.0, 250.0)
+    T_map_cam = se3.exp([0.5, 1, -2, 0.3, 0.2, 0.1])
+    inside = []
+    for number, point in enumerate(POINTS.astype(float)):
+        in_cam = se3.apply(se3.inverse(T_map_cam), point[None])
+        (u, v), z = camera.project(in_cam)[0], in_cam[0, 2]
+        wide, high = 640 * margin, 480 * margin
+        if z > 0 and -wide < u < 640 + wide and -high < v < 480 + high:
+            inside.append(number)
+    found = Matcher(MARKS).in_view(camera, T_map_cam, margin)
+    assert found.tolist() == inside
+    assert 0 < len(inside) < M
+
+
+def test_pictures_by_their_matches() -> None:
+    of_3_and_7 = np.r_[FEATURES[150:200], FEATURES[350:370]]
+    matches = Matcher(MARKS).match(of_3_and_7)
+    likely = Matcher(MARKS).likely_pictures(matches, 5)
+    np.testing.assert_allclose(likely, POSES[[3, 7]], atol=1e-6)
+    assert len(Matcher(MARKS).likely_pictures(matches, 1)) == 1
 
 
 def test_there_and_back() -> None:
@@ -74,7 +115,13 @@ def test_there_and_back() -> None:
         ({'axes': AXES[:, 1:]}, 'not whole'),
         ({'axes': AXES[:0]}, 'not whole'),
         ({'axes': AXES[0]}, 'not whole'),
-        ({'descriptors': WHOLE[:0], 'points': MARKS.points[:0]}, 'not whole'),
+        ({'descriptors': WHOLE[:0], 'points': POINTS[:0], 'picture': PICTURE[:0]}, 'not whole'),
+        ({'descriptors': WHOLE[0]}, 'not whole'),
+        ({'picture': PICTURE[1:]}, 'not whole'),
+        ({'picture': PICTURE - 1}, 'not whole'),
+        ({'picture': PICTURE + 1}, 'not whole'),
+        ({'T_map_cam': MARKS.T_map_cam[:, :3]}, 'not whole'),
+        ({'T_map_cam': MARKS.T_map_cam * np.float32(np.nan)}, 'not whole'),
     ],
 )
 def test_damaged_files(change: dict[str, Any], says: str) -> None:

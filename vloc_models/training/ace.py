@@ -34,7 +34,7 @@ from vloc_models.training.loop import LoopConfig, Report, optimise
 
 Array = NDArray[np.float64]
 _STRIDE = 8
-_STEPS = (3000, 40_000)  # fewest and most, where they follow from the number of pictures
+_STEPS = (3000, 12_000)  # fewest and most, where they follow from the number of pictures
 
 
 @dataclass(frozen=True)
