@@ -26,6 +26,7 @@ REQUIRES = [
     'matplotlib>=3.5,<4',
     'pyyaml>=5.4,<7',
     'dacite>=1.8,<2',
+    'threadpoolctl>=3.1,<4',
     'embreex>=2.17,<5' + NOT_ARM,
 ]
 

@@ -1,6 +1,7 @@
 """Of cells whose landmarks have twins elsewhere, the search finds those that explain the view."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,21 +25,21 @@ MOUNTS = (
 T_map_base = se3.exp([4, -3, 1, 0.1, -0.2, 2.5])
 
 
+NOTHING = Answer(Fix(0, Verdict.NONE, 'not asked'), ())
+
+
 class Counting(Matcher):
-    """Counts how often all landmarks are searched, and how often some."""
+    """Counts how often all landmarks are searched, and how often those near a guess."""
 
-    def __init__(self, landmarks: Landmarks) -> None:
-        super().__init__(landmarks)
-        self.whole = self.part = 0
+    whole = near = 0
 
-    def match(
-        self, features: NDArray[np.float32], among: NDArray[np.int64] | None = None
-    ) -> Matches:
-        if among is None:
-            self.whole += 1
-        else:
-            self.part += 1
-        return super().match(features, among)
+    def match(self, features: NDArray[np.float32]) -> Matches:
+        self.whole += 1
+        return super().match(features)
+
+    def match_near(self, *args: Any, **kwargs: Any) -> Matches:
+        self.near += 1
+        return super().match_near(*args, **kwargs)
 
 
 class Solver:
@@ -93,6 +94,16 @@ def unit(rows: Array) -> Array:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def scene_points(cells: Cells, matcher: Matcher) -> Array:
+    """The right map points of the cells of a scene of one camera."""
+    camera, T_map_cam = cells.camera, T_map_base @ cells.T_base_cam
+    return matcher.match_near(cells.rows(), cells.pixels, camera, T_map_cam, 20.0).points
+
+
+def told(cells: Cells, points: Array) -> Observation:
+    return cells.seen(points, np.ones(len(points), np.float32))
+
+
 def check(answer: Answer, inliers: int) -> None:
     assert answer.accepted
     assert answer.T_map_base is not None
@@ -104,7 +115,7 @@ def check(answer: Answer, inliers: int) -> None:
 @pytest.mark.parametrize('mounts', [MOUNTS[:1], MOUNTS[1:], MOUNTS])
 def test_without_a_guess(mounts: Sequence[Array]) -> None:
     cells, matcher = scene(0.0, mounts)
-    check(search(cells, matcher, Solver(), []), 295 * len(mounts))
+    check(search(cells, matcher, Solver(), NOTHING, None), 295 * len(mounts))
     assert matcher.whole == len(mounts)
 
 
@@ -112,7 +123,7 @@ def test_without_a_guess(mounts: Sequence[Array]) -> None:
 def test_what_is_in_view_improves_a_pose(mounts: Sequence[Array]) -> None:
     cells, matcher = scene(0.8, mounts)
     solver = Solver()
-    check(search(cells, matcher, solver, []), 280 * len(mounts))
+    check(search(cells, matcher, solver, NOTHING, None), 280 * len(mounts))
     first = solver.answers[0].fix.estimate
     assert first is not None
     assert first.inliers < 65 * len(mounts)
@@ -125,7 +136,7 @@ def test_near_a_guess_not_all_landmarks_are_searched(
 ) -> None:
     cells, matcher = scene(twins, mounts)
     guess = T_map_base @ se3.exp([0.3, -0.2, 0.1, 0, 0.05, 0.1])
-    check(search(cells, matcher, Solver(), [guess]), 280 * len(mounts))
+    check(search(cells, matcher, Solver(), NOTHING, guess), 280 * len(mounts))
     assert matcher.whole == 0
 
 
@@ -133,14 +144,14 @@ def test_near_a_guess_not_all_landmarks_are_searched(
 def test_pictures_most_matches_come_from_are_tried(mounts: Sequence[Array]) -> None:
     cells, matcher = scene(0.985, mounts)
     solver = Solver()
-    check(search(cells, matcher, solver, []), 280 * len(mounts))
+    check(search(cells, matcher, solver, NOTHING, None), 280 * len(mounts))
     assert solver.answers[0].fix.verdict is Verdict.NONE  # matching with all of them fails
 
 
 @pytest.mark.parametrize('guess', [se3.exp([50, 0, 0, 0, 0, 1]), np.eye(4)])
 def test_a_wrong_guess_does_not_mislead(guess: Array) -> None:
     cells, matcher = scene(0.5)
-    check(search(cells, matcher, Solver(), [guess]), 280)
+    check(search(cells, matcher, Solver(), NOTHING, guess), 280)
     assert matcher.whole == 1
 
 
@@ -149,23 +160,45 @@ def test_another_place_is_not_accepted() -> None:
     rng = np.random.default_rng(1)
     features = unit(rng.normal(size=(300, C))).T[None, :, None].astype(np.float32)
     elsewhere = Cells(features, cells[0].pixels, CAMERA, MOUNTS[0])
-    answer = search([elsewhere], matcher, Solver(), [T_map_base])
+    answer = search([elsewhere], matcher, Solver(), NOTHING, T_map_base)
     assert not answer.accepted
 
 
 def test_nothing_in_view_of_a_guess() -> None:
     cells, matcher = scene(0.0)
-    facing = (T_map_base @ se3.exp([100, 0, 0, 0, 0, turn]) for turn in (0, np.pi))
-    away = [T for T in facing if not len(matcher.in_view(CAMERA, T @ MOUNTS[0], 0.5))]
-    assert away
-    check(search(cells, matcher, Solver(), away), 295)
-    assert matcher.part == 1  # the one with what is in view of the pose found
+    away = T_map_base @ se3.exp([500, 0, 0, 0, 0, 0])
+    solver = Solver()
+    check(search(cells, matcher, solver, NOTHING, away), 295)
+    assert solver.answers[0].fix.verdict is Verdict.NONE
+
+
+@pytest.mark.parametrize('twins', [0.0, 0.8])
+def test_an_accepted_pose_is_improved_where_it_is(twins: float) -> None:
+    cells, matcher = scene(twins)
+    solver = Solver()
+    noise = np.random.default_rng(0).normal(size=(300, 3)) * 0.02
+    first = solver([told(cells[0], scene_points(cells[0], matcher) + noise)], None)
+    assert first.accepted
+    matcher.near = 0
+    check(search(cells, matcher, solver, first, None), 280)
+    assert (matcher.whole, matcher.near) == (0, 1)
+
+
+def test_an_accepted_pose_that_landmarks_deny_is_asked_for_again() -> None:
+    cells, matcher = scene(0.5)
+    solver = Solver()
+    away = se3.exp([-300, 1, 0, 0, 0, 0.8])
+    wrong = solver([told(cells[0], se3.apply(away, scene_points(cells[0], matcher)))], None)
+    assert wrong.accepted
+    found = search(cells, matcher, solver, wrong, None)
+    assert matcher.whole == 1
+    assert found.accepted
 
 
 def test_the_better_answer_has_more_support() -> None:
     cells, matcher = scene(0.8)
     solver = Solver()
-    best = search(cells, matcher, solver, [])
+    best = search(cells, matcher, solver, NOTHING, None)
     weak = solver.answers[0]
     assert best.better(weak) is weak.better(best) is best
     assert best.better(best) is best

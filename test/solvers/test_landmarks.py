@@ -37,11 +37,10 @@ def slow_twin(features: NDArray[np.float32], among: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize('count', [1, 300, 301])
-@pytest.mark.parametrize('among', [None, [7], list(range(0, M, 3)), [300, 20, 450]])
-def test_as_the_slow_twin(count: int, among: list[int] | None) -> None:
+def test_as_the_slow_twin(count: int) -> None:
     asked = np.random.default_rng(count).normal(size=(count, C)).astype(np.float32)
-    matches = Matcher(MARKS).match(asked, None if among is None else np.array(among))
-    best, cosine = slow_twin(asked, np.arange(M) if among is None else np.array(among))
+    matches = Matcher(MARKS).match(asked)
+    best, cosine = slow_twin(asked, np.arange(M))
     np.testing.assert_array_equal(matches.points, POINTS[best])
     np.testing.assert_array_equal(matches.picture, PICTURE[best])
     np.testing.assert_allclose(matches.cosine, cosine, atol=1e-5)
@@ -50,7 +49,7 @@ def test_as_the_slow_twin(count: int, among: list[int] | None) -> None:
 def test_as_the_slow_twin_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Matcher(MARKS).match(FEATURES)
     monkeypatch.setattr(landmarks, '_CELLS_AT_ONCE', 64)
-    monkeypatch.setattr(landmarks, '_LANDMARKS_AT_ONCE', 33)
+    monkeypatch.setattr(landmarks, '_AT_ONCE', 33)
     parts = Matcher(MARKS).match(FEATURES)
     np.testing.assert_array_equal(parts.points, whole.points)
     np.testing.assert_allclose(parts.cosine, whole.cosine, atol=1e-6)
@@ -73,20 +72,56 @@ def test_features_of_another_encoder_are_refused() -> None:
         Matcher(MARKS).match(np.zeros((5, C + 1), np.float32))
 
 
-@pytest.mark.parametrize('margin', [0.0, 0.3])
-def test_in_view_as_the_camera_says(margin: float) -> None:
-    camera = Camera(640, 480, 500.0, 510.0, 300.0, 250.0)
-    T_map_cam = se3.exp([0.5, 1, -2, 0.3, 0.2, 0.1])
-    inside = []
-    for number, point in enumerate(POINTS.astype(float)):
-        in_cam = se3.apply(se3.inverse(T_map_cam), point[None])
-        (u, v), z = camera.project(in_cam)[0], in_cam[0, 2]
-        wide, high = 640 * margin, 480 * margin
-        if z > 0 and -wide < u < 640 + wide and -high < v < 480 + high:
-            inside.append(number)
-    found = Matcher(MARKS).in_view(camera, T_map_cam, margin)
-    assert found.tolist() == inside
-    assert 0 < len(inside) < M
+CAMERA = Camera(640, 480, 500.0, 510.0, 300.0, 250.0)
+T_map_cam = se3.exp([0.5, 1, -7, 0.3, 0.2, 0.1])
+
+
+def seen_at() -> NDArray[np.float64]:
+    """Where the camera sees each landmark; NaN behind it."""
+    in_cam = se3.apply(se3.inverse(T_map_cam), POINTS.astype(float))
+    return np.where(in_cam[:, 2:] > 0, CAMERA.project(in_cam), np.nan)
+
+
+@pytest.mark.parametrize('reach', [20.0, 48.0, 100.0, 320.0])
+def test_near_as_the_slow_twin(reach: float) -> None:
+    """The squares hold all within the reach and none beyond three times as far."""
+    asked = np.random.default_rng(1).normal(size=(60, C)).astype(np.float32)
+    pixels = np.random.default_rng(2).uniform((0, 0), (640, 480), (60, 2))
+    matches = Matcher(MARKS).match_near(asked, pixels, CAMERA, T_map_cam, reach)
+    places, corner = seen_at(), np.floor(pixels / (2 * reach))
+    found = 0
+    for k, feature in enumerate(asked):
+        low, high = (2 * corner[k] - 1) * reach, (2 * corner[k] + 3) * reach
+        among = ((places > low) & (places < high)).all(1)
+        among &= (places > -reach).all(1) & (places < np.array([640, 480]) + reach).all(1)
+        away = np.abs(places - pixels[k]).max(1)
+        assert among[(away < reach)].all()
+        assert not among[away > 3 * reach].any()
+        if among.any():
+            (best,), (cosine,) = slow_twin(feature[None], np.flatnonzero(among))
+            np.testing.assert_array_equal(matches.points[k], POINTS[best])
+            assert matches.picture[k] == PICTURE[best]
+            np.testing.assert_allclose(matches.cosine[k], cosine, atol=1e-5)
+            found += 1
+        else:
+            assert np.isnan(matches.points[k]).all()
+            assert matches.cosine[k] == 0
+    assert found > 5
+
+
+def test_near_where_they_are_seen() -> None:
+    places = seen_at()
+    inside = ((places > 0) & (places < [640, 480])).all(1)
+    assert inside.sum() > 50
+    matches = Matcher(MARKS).match_near(FEATURES[inside], places[inside], CAMERA, T_map_cam, 30.0)
+    np.testing.assert_array_equal(matches.points, POINTS[inside])
+
+
+def test_nothing_near_a_camera_that_looks_away() -> None:
+    pixels = np.full((M, 2), 200.0)
+    away = T_map_cam @ se3.exp([0, 0, -500, 0, np.pi, 0])
+    matches = Matcher(MARKS).match_near(FEATURES, pixels, CAMERA, away, 50.0)
+    assert np.isnan(matches.points).all()
 
 
 def test_pictures_by_their_matches() -> None:

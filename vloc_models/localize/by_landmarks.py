@@ -1,12 +1,12 @@
 """A pose by the map's landmarks: where the head's answer is unsure.
 
-Few of a picture's cells find their landmark among all of a place, more among those that a camera
-could see from about where it is. So a guess of the pose is improved by matching again with what is
-in view of it. Guesses are the head's pose, the prior, a pose from matches with all landmarks, and
-at last the pictures that many of these matches come from.
+Few of a picture's cells find their landmark among all of a place, more among those that would be
+seen near the cell from about where the camera is. So a guess of the pose is improved by matching
+again around it. Guesses are the head's pose, the prior, a pose from matches with all landmarks,
+and at last the pictures that many of these matches come from.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from vloc_models.solvers.pnp import Observation
 
 Array = NDArray[np.float64]
 _PICTURES = 5  # that are tried, for each camera
-_AROUND_POSE, _AROUND_GUESS = 0.15, 0.5  # in view: so much more than the picture, by its size
+_AROUND_POSE, _AROUND_GUESS = 0.075, 0.5  # of a picture's width: how far off landmarks may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ Solve = Callable[[Sequence[Observation], Array | None], Answer]  # with a prior
 
 
 def search(
-    cells: Sequence[Cells], matcher: Matcher, solve: Solve, guesses: Sequence[Array]
+    cells: Sequence[Cells], matcher: Matcher, solve: Solve, first: Answer, prior: Array | None
 ) -> Answer:
     """The best answer the landmarks give.
 
@@ -76,46 +76,54 @@ def search(
         cells: one a camera.
         matcher: the map's landmarks.
         solve: observations, one a camera, and a prior to an answer.
-        guesses: T_map_base [4, 4] to try first.
+        first: what is known without them.
+        prior: T_map_base [4, 4] that is likely.
     """
+    best = first
+    for answer in _attempts(cells, matcher, solve, first, prior):
+        best = best.better(answer)
+        if answer.accepted:
+            break
+    return best
 
-    def among_those_in_view(T_map_base: Array, margin: float) -> Answer:
-        seen = []
-        for c in cells:
-            near = matcher.in_view(c.camera, T_map_base @ c.T_base_cam, margin)
-            if len(near):
-                seen.append(_observed(c, matcher.match(c.rows(), near)))
-            else:
-                seen.append(c.seen(np.full((len(c.pixels), 3), np.nan), _zeros(c)))
-        return solve(seen, T_map_base)
+
+def _attempts(
+    cells: Sequence[Cells], matcher: Matcher, solve: Solve, first: Answer, prior: Array | None
+) -> Iterator[Answer]:
+    """Answers of the landmarks alone, the quickest first."""
+
+    def near(T_map_base: Array, reach: float) -> Answer:
+        return solve([_near(c, matcher, T_map_base, reach) for c in cells], T_map_base)
 
     def improved(answer: Answer) -> Answer:
         if answer.T_map_base is None:
             return answer
-        return answer.better(among_those_in_view(answer.T_map_base, _AROUND_POSE))
+        return answer.better(near(answer.T_map_base, _AROUND_POSE))
 
-    tried = []
-    for guess in guesses:
-        tried.append(among_those_in_view(guess, _AROUND_GUESS))
-        if tried[-1].accepted:
-            return improved(tried[-1])
+    if first.accepted and first.T_map_base is not None:
+        yield near(first.T_map_base, _AROUND_POSE)
+    for guess in (first.T_map_base, prior):
+        if guess is not None:
+            yield improved(near(guess, _AROUND_GUESS))
     matches = [matcher.match(c.rows()) for c in cells]
-    pairs = zip(cells, matches, strict=True)
-    tried.append(improved(solve([_observed(c, m) for c, m in pairs], None)))
-    if not tried[-1].accepted:
-        for c, found in zip(cells, matches, strict=True):
-            for T_map_cam in matcher.likely_pictures(found, _PICTURES):
-                guess = T_map_cam @ se3.inverse(c.T_base_cam)
-                tried.append(improved(among_those_in_view(guess, _AROUND_GUESS)))
-    return max(tried, key=_support)
+    pairs = list(zip(cells, matches, strict=True))
+    yield improved(solve([_observed(c, found) for c, found in pairs], None))
+    for c, found in pairs:
+        for T_map_cam in matcher.likely_pictures(found, _PICTURES):
+            guess = T_map_cam @ se3.inverse(c.T_base_cam)
+            yield improved(near(guess, _AROUND_GUESS))
+
+
+def _near(cells: Cells, matcher: Matcher, T_map_base: Array, reach: float) -> Observation:
+    camera, T_map_cam = cells.camera, T_map_base @ cells.T_base_cam
+    reach_px = reach * camera.width
+    return _observed(
+        cells, matcher.match_near(cells.rows(), cells.pixels, camera, T_map_cam, reach_px)
+    )
 
 
 def _observed(cells: Cells, matches: Matches) -> Observation:
     return cells.seen(matches.points, matches.cosine)
-
-
-def _zeros(cells: Cells) -> NDArray[np.float32]:
-    return np.zeros(len(cells.pixels), np.float32)
 
 
 def _support(answer: Answer) -> tuple[bool, int]:

@@ -42,7 +42,7 @@ class LocalizerConfig:
     every: int = 2  # use every n-th cell of every n-th row: time against precision
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
-    sure_inlier_ratio: float = 0.35  # from here on the head's pose is not asked for again
+    sure_inlier_ratio: float = 0.33  # from here on the head's pose is not asked for again
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -108,8 +108,7 @@ class Localizer:
         answer = solve([self._ask_head(c) for c in cells], prior)
         if self.landmarks is None or self._sure(answer):
             return answer
-        guesses = [T for T in (answer.T_map_base, prior) if T is not None]
-        return answer.better(search(cells, self.landmarks, solve, guesses))
+        return search(cells, self.landmarks, solve, answer, prior)
 
     def _sure(self, answer: Answer) -> bool:
         estimate = answer.fix.estimate

@@ -5,11 +5,13 @@ the axes that matter most, a byte a number. No training stands behind them, so t
 where a head has not learned the place well; they take more room and time than a head.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from vloc_models.checks import check_shape
 from vloc_models.errors import MapError
@@ -17,7 +19,7 @@ from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 
 Array = NDArray[np.float64]
-_CELLS_AT_ONCE, _LANDMARKS_AT_ONCE = 300, 2048  # a block of likenesses that stays in the cache
+_CELLS_AT_ONCE, _AT_ONCE = 300, 2048  # a block of likenesses that stays in the cache
 _ALIKE = 0.5  # cosine from which a match counts for the picture it comes from
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
 
@@ -88,39 +90,87 @@ class Matcher:
         self._unit = _unit(landmarks.descriptors.astype(np.float32))
         self._picture = landmarks.picture
         self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
+        self._threads = ThreadpoolController()
 
-    def match(
-        self, features: NDArray[np.float32], among: NDArray[np.int64] | None = None
-    ) -> Matches:
-        """Find the most similar landmark of each feature [N, C]; of those numbered, if given."""
-        check_shape(features, 'N C', 'features', C=len(self._axes))
-        asked = _unit(features @ self._axes)
-        unit = self._unit if among is None else self._unit[among]
-        best = np.zeros(len(asked), np.int64)
-        cosine = np.full(len(asked), -np.inf, np.float32)
-        for first in range(0, len(asked), _CELLS_AT_ONCE):
-            cells = slice(first, first + _CELLS_AT_ONCE)
-            for start in range(0, len(unit), _LANDMARKS_AT_ONCE):
-                likeness = asked[cells] @ unit[start : start + _LANDMARKS_AT_ONCE].T
-                nearest = likeness.argmax(1)
-                value = likeness[np.arange(len(nearest)), nearest]
-                better = value > cosine[cells]
-                cosine[cells][better] = value[better]
-                best[cells][better] = nearest[better] + start
-        best = best if among is None else among[best]
+    def match(self, features: NDArray[np.float32]) -> Matches:
+        """Find the most similar landmark of each feature [N, C]."""
+        with self._one_thread():
+            return self._match(features)
+
+    def _match(self, features: NDArray[np.float32]) -> Matches:
+        asked = self._short(features)
+        blocks = range(0, len(asked), _CELLS_AT_ONCE)
+        found = [_nearest(asked[n : n + _CELLS_AT_ONCE], self._unit) for n in blocks]
+        best, cosine = (np.concatenate(columns) for columns in zip(*found, strict=True))
         return Matches(self._points[best], cosine, self._picture[best])
 
-    def in_view(self, camera: Camera, T_map_cam: Array, margin: float) -> NDArray[np.int64]:
-        """The landmarks before a camera, as far outside its picture as that share of its size.
+    def match_near(
+        self,
+        features: NDArray[np.float32],
+        pixels: Array,
+        camera: Camera,
+        T_map_cam: Array,
+        reach_px: float,
+    ) -> Matches:
+        """Find the most similar of those landmarks that would be seen near each feature.
 
-        Lens distortion and what stands in between are not looked at.
+        Args:
+            features: [N, C].
+            pixels: [N, 2] where they are.
+            camera: its picture's size and intrinsics; distortion is not looked at, nor what
+                stands between it and a landmark.
+            T_map_cam: [4, 4] a guess of where it was.
+            reach_px: at least as far each way; features are asked in squares twice as wide.
+
+        Returns:
+            Matches; points are NaN where there is no landmark.
         """
+        with self._one_thread():
+            return self._match_near(features, pixels, camera, T_map_cam, reach_px)
+
+    def _match_near(
+        self,
+        features: NDArray[np.float32],
+        pixels: Array,
+        camera: Camera,
+        T_map_cam: Array,
+        reach_px: float,
+    ) -> Matches:
+        asked = self._short(features)
+        check_shape(pixels, 'N 2', 'pixels', N=len(asked))
+        u, v, number = self._projected(camera, T_map_cam, reach_px)
+        best = np.full(len(asked), -1)
+        cosine = np.zeros(len(asked), np.float32)
+        column, row = np.floor(pixels / (2 * reach_px)).T
+        for x, y in {*zip(column.tolist(), row.tolist(), strict=True)}:
+            cells = np.flatnonzero((column == x) & (row == y))
+            beside = np.abs(u - (2 * x + 1) * reach_px) < 2 * reach_px
+            near = number[beside & (np.abs(v - (2 * y + 1) * reach_px) < 2 * reach_px)]
+            if len(near):
+                nearest, cosine[cells] = _nearest(asked[cells], self._unit[near])
+                best[cells] = near[nearest]
+        points = np.where((best >= 0)[:, None], self._points[best], np.nan)
+        return Matches(points, cosine, self._picture[best])
+
+    def _one_thread(self) -> AbstractContextManager[object]:
+        """Numpy's threads, once used, spin on: the next picture then took 25 ms longer."""
+        return self._threads.limit(limits=1, user_api='blas')
+
+    def _short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        check_shape(features, 'N C', 'features', C=len(self._axes))
+        return _unit(features @ self._axes)
+
+    def _projected(
+        self, camera: Camera, T_map_cam: Array, beyond_px: float
+    ) -> tuple[Array, Array, NDArray[np.int64]]:
+        """Pixels of the landmarks in and so far around a picture, and their numbers."""
         x, y, z = se3.apply(se3.inverse(T_map_cam), self._points).T
-        before = np.maximum(z, 1e-3)
-        u = (x / before * camera.fx + camera.cx) / camera.width
-        v = (y / before * camera.fy + camera.cy) / camera.height
-        inside = (np.abs(u - 0.5) < 0.5 + margin) & (np.abs(v - 0.5) < 0.5 + margin)
-        return np.flatnonzero((z > 0) & inside)
+        depth = np.maximum(z, 1e-3)
+        u, v = x / depth * camera.fx + camera.cx, y / depth * camera.fy + camera.cy
+        inside = (u > -beyond_px) & (u < camera.width + beyond_px)
+        inside &= (v > -beyond_px) & (v < camera.height + beyond_px) & (z > 0)
+        number = np.flatnonzero(inside)
+        return u[number], v[number], number
 
     def likely_pictures(self, matches: Matches, most: int) -> list[Array]:
         """T_map_cam of the pictures that most matches come from, the likeliest first."""
@@ -128,6 +178,23 @@ class Matcher:
         votes = np.bincount(matches.picture, weight, len(self._T_map_cam))
         order = np.argsort(-votes, kind='stable')[:most]
         return [self._T_map_cam[number] for number in order if votes[number] > 0]
+
+
+def _nearest(
+    asked: NDArray[np.float32], unit: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Of each row asked for the most similar row, and how similar it is."""
+    best = np.zeros(len(asked), np.int64)
+    cosine = np.full(len(asked), -np.inf, np.float32)
+    every = np.arange(len(asked))
+    for start in range(0, len(unit), _AT_ONCE):
+        likeness = asked @ unit[start : start + _AT_ONCE].T
+        nearest = likeness.argmax(1)
+        value = likeness[every, nearest]
+        better = value > cosine
+        cosine[better] = value[better]
+        best[better] = nearest[better] + start
+    return best, cosine
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
