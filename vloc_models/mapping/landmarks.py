@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 class LandmarkConfig:
     """How many, and how large."""
 
-    per_picture: int = 200  # 0: none
+    per_picture: int = 120  # 0: none
     most: int = 100_000
     numbers: int = 32  # of a descriptor, a byte each
 
