@@ -71,10 +71,22 @@ def test_info_tells_what_a_map_holds(site: Path, capsys: pytest.CaptureFixture[s
         'made from run1',
         'topics    /camera',
         'made by   vloc 0.1.0, c0ffee, 2026-01-02T03:04:05Z',
-        'self-test median_cm none',
+        'self-test not tested: too few pictures to hold some out',
         'accepts   poses that are right with 95%, judged by inliers, coverage (fitted to 120',
     ):
         assert words in said
+
+
+def test_info_tells_how_a_map_did(
+    sites: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = {'queries': 40, 'recall_10cm_5deg': 0.55, 'median_cm': 3.21, 'accepted': 20}
+    origin = replace(sites.INFO.provenance, self_test=figures | {'false_accepts': 1})
+    sites.write(tmp_path / 'site', info=replace(sites.INFO, provenance=origin))
+    assert main(['info', str(tmp_path / 'site')]) == 0
+    said = capsys.readouterr().out
+    assert 'self-test POOR: 55% of 40 held-out pictures within 10 cm and 5 deg, median 3.2' in said
+    assert '20 accepted, 1 of them wrong' in said
 
 
 def test_a_strangers_map_commands_no_terminal(

@@ -15,6 +15,7 @@ from rich.text import Text
 from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.survey import BagSurvey, Problem, survey
+from vloc_models.mapping.self_test import in_words
 from vloc_models.maps import Map, MapInfo, open_map
 
 _DEFAULT = BagOptions()
@@ -100,8 +101,11 @@ def _origin(info: MapInfo) -> Iterator[tuple[str, str]]:
     yield 'topics', ', '.join(made.topics) or 'unknown'
     maker = f'vloc {made.vloc or "of unknown version"}'
     yield 'made by', ', '.join(word for word in (maker, made.commit, made.date) if word)
-    for name, value in made.self_test.items():
-        yield 'self-test', f'{name} {"none" if value is None else f"{value:.4g}"}'
+    tested = made.self_test
+    yield 'self-test', in_words(tested)
+    if tested.get('queries'):
+        accepted, wrong = tested.get('accepted') or 0, tested.get('false_accepts') or 0
+        yield '', f'{accepted:.0f} accepted, {wrong:.0f} of them wrong'
     c = info.calibration
     if c is None:
         yield 'accepts', 'poses by fixed thresholds: its confidence is not calibrated'

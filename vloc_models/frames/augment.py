@@ -15,13 +15,13 @@ class Photometric:
     """How strongly pictures are changed; every range is drawn from anew for each picture."""
 
     gamma: float = 2.0  # exponent up to this or down to its inverse
-    contrast: float = 0.4
+    contrast: float = 0.4  # stronger or weaker by up to this share
     brightness: float = 40.0  # grey levels
     shading: float = 0.4  # lighter on one side than on the other by this
     blur_px: float = 1.5  # sigma
     motion_px: float = 7.0  # length of a motion blur
     noise: float = 10.0  # sigma in grey levels
-    jpeg: tuple[int, int] = (30, 95)
+    jpeg: tuple[int, int] = (30, 95)  # quality
     share: float = 0.4  # of the pictures that get each of blur, motion, noise and jpeg
 
 

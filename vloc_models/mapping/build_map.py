@@ -52,6 +52,7 @@ class MappingConfig:
     """How a map is made; the defaults suit a place of a few rooms."""
 
     seed: int = 0
+    """Of all that is drawn at random; the same one gives the same map."""
     device: str = 'cpu'
     """Where the head is trained: cpu or cuda."""
     max_images: int = 1000

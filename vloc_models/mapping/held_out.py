@@ -12,7 +12,7 @@ from vloc_models.errors import VlocError
 class HeldOutConfig:
     """Which frames the self-test asks for."""
 
-    blocks: int = 3
+    blocks: int = 3  # of neighbouring frames
     share: float = 0.15  # of the frames, in all blocks together
     gap: float = 0.02  # of the frames, left out on each side of a block
 

@@ -14,10 +14,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LandmarkConfig:
-    """How many, and how large."""
+    """How many cells are kept to be matched, and how much of each."""
 
     per_picture: int = 120  # 0: none
-    most: int = 100_000
+    most: int = 100_000  # of all pictures together
     numbers: int = 32  # of a descriptor, a byte each
 
     def __post_init__(self) -> None:

@@ -39,8 +39,8 @@ def in_words(figures: dict[str, float | None]) -> str:
     """What the self-test says about the map, for a person."""
     if not figures.get('queries'):
         return 'not tested: too few pictures to hold some out'
-    near = figures['recall_10cm_5deg'] or 0.0
-    median = figures['median_cm']
+    near = figures.get('recall_10cm_5deg') or 0.0
+    median = figures.get('median_cm')
     middle = 'most got no pose' if median is None else f'median {median:.1f} cm'
     grade = 'good' if near >= 0.9 else 'fair' if near >= 0.6 else 'POOR'
     return (

@@ -64,11 +64,11 @@ class PublishedEncoder(nn.Module):
 class HeadConfig:
     """The size of a head."""
 
-    in_channels: int = 512
-    width: int = 512
+    in_channels: int = 512  # the encoder's; vloc map sets it
+    width: int = 512  # of the hidden layers
     extra_blocks: int = 1  # residual blocks of three layers after the first
     min_scale: float = 0.01  # bounds of the homogeneous scale
-    max_scale: float = 4.0
+    max_scale: float = 4.0  # the other bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +158,8 @@ class LossConfig:
     soft_px: float = 50.0  # the curriculum starts with errors up to about this
     final_px: float = 1.0  # and ends with these
     hard_px: float = 1000.0  # beyond it a point is invalid
-    min_depth_m: float = 0.1
-    max_depth_m: float = 1000.0
+    min_depth_m: float = 0.1  # nearer points are invalid
+    max_depth_m: float = 1000.0  # further ones too
     proxy_depth_m: float = 10.0  # where invalid points are drawn to, along their pixel's ray
 
 

@@ -41,10 +41,10 @@ _STEPS = (3000, 12_000)  # fewest and most, where they follow from the number of
 class BufferConfig:
     """Which cells are learned from."""
 
-    cells: int = 1_000_000
+    cells: int = 1_000_000  # of all pictures together
     cells_per_image: int = 1024  # drawn from one augmented picture
     zoom: float = 1.5  # the picture is scaled by 1/1.5 to 1.5
-    turn_deg: float = 15.0
+    turn_deg: float = 15.0  # the picture is turned by up to this
     light: Photometric = field(
         default_factory=lambda: Photometric(1.2, 0.1, 10, 0.1, 0.7, 4, 4, (60, 95), 0.2)
     )
@@ -61,7 +61,7 @@ class BufferConfig:
 class AceTraining:
     """How a head is trained."""
 
-    seed: int = 0
+    seed: int = 0  # of the order of the cells and the first weights
     batch: int = 2048  # smaller ones learn more in the same time: more steps
     head: HeadConfig = field(default_factory=lambda: HeadConfig(128, 128, 1))
     loss: LossConfig = field(default_factory=LossConfig)

@@ -22,9 +22,9 @@ class LoopConfig:
     """One run of the optimiser."""
 
     steps: int  # 0 where they follow from the data
-    max_lr: float = 5e-3
-    weight_decay: float = 0.01
-    checkpoint_s: float = 20.0
+    max_lr: float = 5e-3  # highest learning rate of OneCycle
+    weight_decay: float = 0.01  # AdamW's
+    checkpoint_s: float = 20.0  # between two checkpoints
 
     def __post_init__(self) -> None:
         if self.steps < 0 or not self.max_lr > 0:
