@@ -29,7 +29,7 @@ class PnpConfig:
     """How a pose is searched for."""
 
     inlier_px: float = 10.0  # a point reprojected further off does not count
-    min_iterations: int = 100
+    min_iterations: int = 50
     max_iterations: int = 4000
     success_probability: float = 0.99
     search_points: int = 600  # of all cameras, drawn for RANSAC; all refine what it found
