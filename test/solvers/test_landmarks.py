@@ -157,6 +157,8 @@ def test_there_and_back() -> None:
         ({'picture': PICTURE + 1}, 'not whole'),
         ({'T_map_cam': MARKS.T_map_cam[:, :3]}, 'not whole'),
         ({'T_map_cam': MARKS.T_map_cam * np.float32(np.nan)}, 'not whole'),
+        ({'T_map_cam': MARKS.T_map_cam * np.float32(1.1)}, 'not whole: a picture has'),
+        ({'T_map_cam': MARKS.T_map_cam[:, [1, 0, 2, 3]]}, 'not whole: a picture mirrors'),
     ],
 )
 def test_damaged_files(change: dict[str, Any], says: str) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from vloc_models.checks import check_shape
-from vloc_models.errors import MapError
+from vloc_models.checks import check_se3, check_shape
+from vloc_models.errors import MapError, VlocError
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 
@@ -39,7 +39,7 @@ class Landmarks:
         """From a map's file.
 
         Raises:
-            MapError: if arrays are missing, do not fit, or hold NaN.
+            MapError: if arrays are missing, do not fit, or hold NaN or what is no pose.
         """
         wanted = {
             'points': np.float32,
@@ -65,6 +65,11 @@ class Landmarks:
         )
         if not fits:
             raise MapError(f'{where}: its landmarks are not whole', _DAMAGED)
+        try:
+            for T in found.T_map_cam:
+                check_se3(T, 'a picture')
+        except VlocError as e:
+            raise MapError(f'{where}: its landmarks are not whole: {e}', _DAMAGED) from e
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
