@@ -15,7 +15,7 @@ from vloc_models.frames.working import working_view
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.localize.localizer import Answer
+from vloc_models.localize.by_landmarks import Answer
 from vloc_models.maps import MapInfo, open_map
 from vloc_models.records import Array, Fix, Frame, PoseEstimate, SceneCoordinates, Verdict, View
 from vloc_models.solvers.pnp import Observation

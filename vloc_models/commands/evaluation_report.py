@@ -11,7 +11,7 @@ import numpy as np
 from vloc_models.frames.source import FrameSource
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
-from vloc_models.localize.localizer import Answer
+from vloc_models.localize.by_landmarks import Answer
 from vloc_models.localize.replay import Replay
 from vloc_models.maps import MapInfo
 from vloc_models.metrics import html, report, trajectory

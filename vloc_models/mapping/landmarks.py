@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.errors import VlocError
-from vloc_models.solvers.landmarks import Landmarks
+from vloc_models.solvers.landmarks import Landmarks, unit
 from vloc_models.training.ace import Buffer
 
 Array = NDArray[np.float64]
@@ -51,8 +51,7 @@ def choose_landmarks(
     features = buffer.features[rows].astype(np.float32)
     _, axes = np.linalg.eigh(features.T @ features)  # variances rise
     axes = np.ascontiguousarray(axes[:, : -config.numbers - 1 : -1])
-    short = features @ axes
-    short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-6)
+    short = unit(features @ axes)
     whole = np.round(short * (127 / np.abs(short).max())).astype(np.int8)
     used, picture = np.unique(buffer.picture[rows], return_inverse=True)
     poses = T_map_cam[used].astype(np.float32)

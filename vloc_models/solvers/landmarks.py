@@ -5,7 +5,6 @@ the axes that matter most, a byte a number. No training stands behind them, so t
 where a head has not learned the place well; they take more room and time than a head.
 """
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,8 @@ from vloc_models.geometry.camera import Camera
 Array = NDArray[np.float64]
 _CELLS_AT_ONCE, _AT_ONCE = 300, 2048  # a block of likenesses that stays in the cache
 _ALIKE = 0.5  # cosine from which a match counts for the picture it comes from
+# numpy's threads, once used, spin on: the next picture then took 25 ms longer
+_one_thread = ThreadpoolController().wrap(limits=1, user_api='blas')
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
 
 
@@ -92,23 +93,20 @@ class Matcher:
     def __init__(self, landmarks: Landmarks) -> None:
         self._points = landmarks.points.astype(np.float64)
         self._axes = landmarks.axes
-        self._unit = _unit(landmarks.descriptors.astype(np.float32))
+        self._unit = unit(landmarks.descriptors.astype(np.float32))
         self._picture = landmarks.picture
         self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
-        self._threads = ThreadpoolController()
 
+    @_one_thread
     def match(self, features: NDArray[np.float32]) -> Matches:
         """Find the most similar landmark of each feature [N, C]."""
-        with self._one_thread():
-            return self._match(features)
-
-    def _match(self, features: NDArray[np.float32]) -> Matches:
         asked = self._short(features)
         blocks = range(0, len(asked), _CELLS_AT_ONCE)
         found = [_nearest(asked[n : n + _CELLS_AT_ONCE], self._unit) for n in blocks]
         best, cosine = (np.concatenate(columns) for columns in zip(*found, strict=True))
         return Matches(self._points[best], cosine, self._picture[best])
 
+    @_one_thread
     def match_near(
         self,
         features: NDArray[np.float32],
@@ -130,17 +128,6 @@ class Matcher:
         Returns:
             Matches; points are NaN where there is no landmark.
         """
-        with self._one_thread():
-            return self._match_near(features, pixels, camera, T_map_cam, reach_px)
-
-    def _match_near(
-        self,
-        features: NDArray[np.float32],
-        pixels: Array,
-        camera: Camera,
-        T_map_cam: Array,
-        reach_px: float,
-    ) -> Matches:
         asked = self._short(features)
         check_shape(pixels, 'N 2', 'pixels', N=len(asked))
         u, v, number = self._projected(camera, T_map_cam, reach_px)
@@ -157,13 +144,9 @@ class Matcher:
         points = np.where((best >= 0)[:, None], self._points[best], np.nan)
         return Matches(points, cosine, self._picture[best])
 
-    def _one_thread(self) -> AbstractContextManager[object]:
-        """Numpy's threads, once used, spin on: the next picture then took 25 ms longer."""
-        return self._threads.limit(limits=1, user_api='blas')
-
     def _short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         check_shape(features, 'N C', 'features', C=len(self._axes))
-        return _unit(features @ self._axes)
+        return unit(features @ self._axes)
 
     def _projected(
         self, camera: Camera, T_map_cam: Array, beyond_px: float
@@ -186,14 +169,14 @@ class Matcher:
 
 
 def _nearest(
-    asked: NDArray[np.float32], unit: NDArray[np.float32]
+    asked: NDArray[np.float32], among: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Of each row asked for the most similar row, and how similar it is."""
     best = np.zeros(len(asked), np.int64)
     cosine = np.full(len(asked), -np.inf, np.float32)
     every = np.arange(len(asked))
-    for start in range(0, len(unit), _AT_ONCE):
-        likeness = asked @ unit[start : start + _AT_ONCE].T
+    for start in range(0, len(among), _AT_ONCE):
+        likeness = asked @ among[start : start + _AT_ONCE].T
         nearest = likeness.argmax(1)
         value = likeness[every, nearest]
         better = value > cosine
@@ -202,5 +185,6 @@ def _nearest(
     return best, cosine
 
 
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows [N, D] of length one; zeros stay zeros."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
