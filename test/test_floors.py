@@ -38,7 +38,7 @@ HOMES = {
     'onnxruntime': ['vloc_models.engines'],
     'tensorrt': ['vloc_models.engines', 'vloc_models.export.to_tensorrt'],
     'poselib': ['vloc_models.solvers.pnp'],
-    'cv2': ['vloc_models.frames', 'vloc_models.metrics.report'],
+    'cv2': ['vloc_models.frames', 'vloc_models.metrics.pictures'],
     'argparse': ['vloc_models.commands'],
     'tyro': ['vloc_models.commands'],
     'evo': [],  # GPL: run as a command, never imported

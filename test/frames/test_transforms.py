@@ -218,8 +218,21 @@ def test_horizon_bounds_the_memory() -> None:
     assert tree.lookup('odom', 'base', newest - 10 * S, S)[0, 3] == 19_899
     tree.add_quat('odom', 'base', 0, (0, 0, 0), (0, 0, 0, 1))
     assert 'older than what is kept' in tree.faults[0]
-    tree.clear()
-    assert tree.frames == set()
+
+
+def test_the_static_part_outlives_a_jump_of_the_clock() -> None:
+    tree = TransformTree(keep_ns=10 * S)
+    tree.add_static_quat('base', 'camera', (0, 0, 1), (0, 0, 0, 1))
+    tree.add_static_quat('odom', 'base', (0, 0, 0), (0, 0, 0, 1))
+    assert tree.newest_ns('odom', 'camera') is None
+    tree.add_quat('odom', 'base', 5 * S, (5, 0, 0), (0, 0, 0, 1))
+    tree.add_quat('map', 'odom', 3 * S, (5, 0, 0), (0, 0, 0, 1))
+    assert tree.newest_ns('odom', 'camera') == 5 * S
+    assert tree.newest_ns('camera', 'map') == 3 * S
+    again = tree.without_motion()
+    assert again.frames == {'odom', 'base', 'camera'}
+    again.add_quat('odom', 'base', S, (1, 0, 0), (0, 0, 0, 1))
+    assert again.lookup('odom', 'camera', S, 0)[:3, 3].tolist() == [1, 0, 1]
 
 
 def test_a_million_transforms_take_64_bytes_each() -> None:

@@ -9,15 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from vloc_models.frames.source import FrameSource
-from vloc_models.frames.working import working_view
-from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer
+from vloc_models.localize.overlay import draw_map_points
 from vloc_models.localize.replay import Replay
 from vloc_models.maps import MapInfo
-from vloc_models.metrics import html, report, trajectory
+from vloc_models.metrics import html, trajectory
 from vloc_models.records import Fix, Frame, Trajectory, View
-
-_INLIER_PX = 10.0  # green in the pictures of the report
 
 
 class Explains(Protocol):
@@ -141,12 +138,8 @@ def _worst_frames(
 
 def _picture(localizer: Explains, frame: Frame, fix: Fix, error: str) -> html.WorstFrame:
     """The first camera's view with the map's points where the true pose sees them."""
-    view = working_view(frame.views[0])  # what the localizer sees, and counts pixels in
-    seen = localizer.explain(frame.views).observations[0]
     assert frame.T_map_base is not None  # it is in the truth
-    T_cam_map = se3.inverse(frame.T_map_base @ seen.T_base_cam)
-    reprojected = seen.camera.project(se3.apply(T_cam_map, seen.coordinates.points))
-    near = np.linalg.norm(reprojected - seen.coordinates.pixels, axis=1) <= _INLIER_PX
-    image = report.draw_points(view.image, seen.coordinates.pixels, reprojected, near)
+    answer = localizer.explain(frame.views)
+    image = draw_map_points(frame.views[0], answer, frame.T_map_base)
     title = f'{frame.stamp_ns / 1e9:.3f} s: {error}'
     return html.WorstFrame(image, title, (f'{fix.verdict.value}: {fix.reason}',))

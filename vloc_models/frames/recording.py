@@ -91,6 +91,11 @@ class Recording:
         return (max(r.end_time for r in used) - min(r.start_time for r in used)) / 1e9
 
     @property
+    def start_ns(self) -> int:
+        """The log time of the first message; 0 of an empty recording."""
+        return min((r.start_time for r in self._readers if r.message_count), default=0)
+
+    @property
     def storage(self) -> str:
         """The kind of file, in words."""
         first = self._files[0]
@@ -136,6 +141,19 @@ class Recording:
         try:
             return read(raw, msgtype)
         except Exception as e:  # the library raises nearly every type on damaged bytes
+            raise BagError(f'a damaged message: {_reason(e)}', self._fix(self.path)) from e
+
+    def cdr(self, raw: bytes, msgtype: str) -> bytes:
+        """The bytes of a message as ROS 2 sends them.
+
+        Raises:
+            BagError: if the bytes of a ROS 1 message are no such message.
+        """
+        if not self.is_ros1:
+            return bytes(raw)
+        try:
+            return bytes(self._types.ros1_to_cdr(raw, msgtype))
+        except Exception as e:  # as in decode
             raise BagError(f'a damaged message: {_reason(e)}', self._fix(self.path)) from e
 
     def header(self, raw: bytes) -> tuple[int, str]:

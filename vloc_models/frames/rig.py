@@ -64,6 +64,11 @@ def kind_of(topic: ImageTopic) -> str:
     return 'labels' if any(word in name for word in _LABELS) else 'colour'
 
 
+def is_rectified(name: str) -> bool:
+    """Whether an image topic holds rectified pictures, by its name."""
+    return any(part.startswith('image_rect') for part in name.split('/')) or '_rect' in name
+
+
 def _base(name: str) -> str:
     """The topic without its transport: /camera/image_raw/compressed is /camera/image_raw."""
     for transport in ('/compressed', '/compressedDepth'):
@@ -124,7 +129,7 @@ def _find_info(index: Index, options: BagOptions, i: int, name: str) -> str:
 
 
 def _timeline(index: Index, options: BagOptions, info: str, name: str) -> CameraTimeline:
-    rectified = any(part.startswith('image_rect') for part in name.split('/')) or '_rect' in name
+    rectified = is_rectified(name)
     if options.camera is not None:
         return CameraTimeline([0], [read_calibration(options.camera, rectified)])
     if not info:

@@ -68,6 +68,12 @@ class Samples:
         self._sort()
         return np.array(self._stamps, np.int64)
 
+    @property
+    def last_ns(self) -> int:
+        """The newest stamp."""
+        self._sort()
+        return self._stamps[-1]
+
     def at(self, stamp_ns: int, max_gap_ns: int) -> Array:
         """The transform [4, 4] at a stamp: linear in translation, slerp in rotation, as tf2.
 
@@ -147,13 +153,6 @@ class TransformTree:
         self._paths: dict[tuple[str, str], tuple[list[_Edge], list[_Edge]]] = {}
         self._faults: dict[str, tuple[int, int]] = {}  # text -> how often, first stamp
         self._lock = threading.RLock()
-
-    def clear(self) -> None:
-        """Forget all, e.g. when the clock jumps back."""
-        with self._lock:
-            self._edges.clear()
-            self._paths.clear()
-            self._faults.clear()
 
     def add(self, parent: str, child: str, stamp_ns: int, T_parent_child: Array) -> None:
         """Keep a transform [4, 4] that held at a stamp."""
@@ -264,6 +263,23 @@ class TransformTree:
             edges = [e for path in self._path(target, source) for e in path]
             most = max((e.samples for e in edges), key=len, default=Samples(''))
             return most.stamps()
+
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """The last stamp at which ``lookup`` can answer by now; None if all on the way is static.
+
+        Raises:
+            BagError: if the frames are unknown or not connected.
+        """
+        with self._lock:
+            edges = [e for path in self._path(target, source) for e in path]
+            return min((e.samples.last_ns for e in edges if len(e.samples)), default=None)
+
+    def without_motion(self) -> 'TransformTree':
+        """A new tree with the static transforms of this one, e.g. when the clock jumps back."""
+        tree = TransformTree(self._keep_ns)
+        with self._lock:
+            tree.inherit_static(self)
+        return tree
 
     def is_connected(self, target: str, source: str) -> bool:
         """Whether both frames are known and hang in one tree."""

@@ -43,17 +43,26 @@ def make_view(
     """
     camera = topics.cameras.at(stamp_ns)
     image = _decode(recording, topics.image, parts, decode_image)
-    if image.shape[:2] != (camera.height, camera.width):
-        raise BagError(
-            f'{topics.image}: images are {image.shape[1]}x{image.shape[0]}, but '
-            f'{topics.info} says {camera.width}x{camera.height}',
-            'record the camera_info of this stream, or give --camera with a calibration file',
-        )
+    check_size(image, camera, topics.image, topics.info)
     extras: list[Any] = [
         _companion(recording, topic, parts, decode, camera, count)
         for topic, decode in ((topics.depth, decode_depth), (topics.labels, decode_labels))
     ]
     return View(image, camera, T_base_cam, extras[0], extras[1])
+
+
+def check_size(image: NDArray[np.uint8], camera: Camera, topic: str, info: str) -> None:
+    """Check that a picture is of the size its camera is calibrated for.
+
+    Raises:
+        BagError: if not; the names of both topics are in it.
+    """
+    if image.shape[:2] != (camera.height, camera.width):
+        raise BagError(
+            f'{topic}: images are {image.shape[1]}x{image.shape[0]}, but '
+            f'{info} says {camera.width}x{camera.height}',
+            'use the camera_info of this very stream, or give a calibration file',
+        )
 
 
 def _companion(

@@ -117,3 +117,10 @@ def interpolate(T0: Array, T1: Array, fraction: float) -> Array:
     Rs = Rotation.from_matrix(np.stack([T0[:3, :3], T1[:3, :3]]))
     t = (1 - fraction) * T0[:3, 3] + fraction * T1[:3, 3]
     return transform(Slerp([0, 1], Rs)(fraction).as_matrix(), t)
+
+
+def planar(T: Array) -> Array:
+    """The pose [4, 4] of a body on the floor: x, y and yaw of ``T``, nothing else."""
+    turn = exp(np.array([0, 0, 0, 0, 0, np.arctan2(T[1, 0], T[0, 0])]))
+    turn[:2, 3] = T[:2, 3]
+    return turn

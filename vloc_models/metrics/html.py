@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vloc_models import atomic
 from vloc_models.errors import VlocError
-from vloc_models.metrics import report
+from vloc_models.metrics import pictures, report
 from vloc_models.records import Trajectory
 
 _DPI = 110
@@ -114,7 +114,7 @@ def _plot(title: str, figure: Figure) -> str:
 
 
 def _worst(frame: WorstFrame) -> str:
-    source = _data(report.jpeg(frame.image, _PICTURE_WIDTH), 'jpeg')
+    source = _data(pictures.jpeg(frame.image, _PICTURE_WIDTH), 'jpeg')
     lines = '<br>\n'.join(escape(line) for line in frame.lines)
     return (
         f'<figure><img alt="{escape(frame.title)}" src="{source}">\n'

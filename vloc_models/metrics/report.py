@@ -1,20 +1,17 @@
 """Plots of an evaluation: the way from above, the error over time, the error curve, the inliers.
 
-And pictures with the map's points drawn over them. A plot is a Figure that belongs to nobody (no
-pyplot, no display). Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes
-and dashes say the same again.
+A plot is a Figure that belongs to nobody (no pyplot, no display). Colours are Okabe and Ito's,
+which colour-blind readers can tell apart; shapes and dashes say the same again.
 """
 
 import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vloc_models.checks import check_shape
 from vloc_models.errors import VlocError
 from vloc_models.metrics import trajectory as metric
 from vloc_models.records import Array, Trajectory
@@ -23,8 +20,6 @@ TRUTH, ESTIMATE, WRONG, NONE = '0.75', '#0072B2', '#D55E00', '#CC79A7'
 DPI = 150
 Marks = NDArray[np.bool_]
 _FLOOR_CM, _FLOOR_DEG = 0.01, 0.001  # what a perfect answer shows as on a log axis
-_MOST_POINTS = 600  # in one picture; more hide it
-_RIGHT, _OFF = (40, 190, 90), (235, 60, 30)  # RGB of points on a picture
 _log = logging.getLogger(__name__)
 
 
@@ -166,55 +161,6 @@ def inliers_over_time_figure(
     axes.set_ylim(bottom=0)
     _legend(figure, axes, columns=4)
     return figure
-
-
-def draw_points(
-    image: NDArray[np.uint8], pixels: Array, reprojected: Array, inlier: Marks
-) -> NDArray[np.uint8]:
-    """Draw what the map says of a picture's cells: points where they belong are green dots.
-
-    Any other is a red dot, with a line to it from its cell: as far as it is off, or as much as
-    fits the picture well. A point without a pixel is a red dot at its cell.
-
-    Args:
-        image: [H, W, 3] RGB.
-        pixels: [N, 2] the cells.
-        reprojected: [N, 2] where the cells' map points are seen from the pose; NaN for nowhere.
-        inlier: [N] which are near enough.
-    """
-    height, width = check_shape(image, 'H W 3', 'image')['H'], image.shape[1]
-    n = check_shape(pixels, 'N 2', 'pixels')['N']
-    check_shape(reprojected, 'N 2', 'reprojected', N=n)
-    check_shape(inlier, 'N', 'inlier', N=n)
-    out = np.ascontiguousarray(image).copy()
-    size = max(width, height)
-    radius, longest = max(1, round(size / 320)), size / 16
-    kept = np.random.default_rng(0).permutation(n)[:_MOST_POINTS]
-    kept = kept[np.isfinite(pixels[kept]).all(1)]
-    offset = np.clip(np.nan_to_num(reprojected[kept] - pixels[kept]), -1e6, 1e6)
-    length = np.linalg.norm(offset, axis=1, keepdims=True)
-    offset *= longest / np.maximum(length, longest)
-    starts = np.round(pixels[kept]).astype(int)
-    ends = np.round(pixels[kept] + offset).astype(int)
-    order = np.argsort(inlier[kept], kind='stable')  # green on top
-    for start, end, right in zip(
-        starts[order].tolist(), ends[order].tolist(), inlier[kept][order], strict=True
-    ):
-        colour = _RIGHT if right else _OFF
-        if not right:
-            cv2.line(out, start, end, colour, 1, cv2.LINE_AA)
-        cv2.circle(out, end, radius, colour, -1, cv2.LINE_AA)
-    return out
-
-
-def jpeg(image: NDArray[np.uint8], max_width: int) -> bytes:
-    """A picture [H, W, 3] RGB as JPEG, no wider than that."""
-    scale = min(1.0, max_width / image.shape[1])
-    size = round(image.shape[1] * scale), max(1, round(image.shape[0] * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    done, data = cv2.imencode('.jpg', np.ascontiguousarray(small[..., ::-1]))
-    assert done
-    return data.tobytes()
 
 
 def _mark(axes: Axes, x: Array, y: Array, accepted: Marks, wrong: Marks) -> None:

@@ -97,6 +97,11 @@ class Matcher:
         self._picture = landmarks.picture
         self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
 
+    @property
+    def points(self) -> NDArray[np.float32]:
+        """The landmarks [M, 3], in the map."""
+        return self._points.astype(np.float32)
+
     @_one_thread
     def match(self, features: NDArray[np.float32]) -> Matches:
         """Find the most similar landmark of each feature [N, C]."""

@@ -1,0 +1,142 @@
+"""Fixes and odometry become a track: where the robot is between two pictures, and after them.
+
+The latest accepted fix is composed with odometry at its own stamp, so that it does not matter how
+long it took to find: ``T_map_odom = T_map_base @ T_base_odom``. Driven by stamps alone, never by
+the wall clock: a replay gives what the live run gave.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vloc_models.errors import BagError
+from vloc_models.frames.transforms import Samples
+from vloc_models.geometry import se3
+from vloc_models.records import Fix, State, Track, Verdict
+
+Array = NDArray[np.float64]
+_KEEP_NS = 10 * 10**9  # of odometry, as tf2 keeps
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """When a track is believed."""
+
+    odometry: bool = True  # False: a fix holds for its own stamp only
+    fresh_s: float = 2.0  # with no fix for this long, the track is UNSURE (LOST without odometry)
+    max_gap_s: float = 0.5  # odometry is not interpolated over a longer gap
+    late_s: float = 1.0  # stamps that go back further are another run: the clock was set back
+    jump_m: float = 1.0  # odometry that moves on faster than max_speed_mps, and by this, was reset
+    max_speed_mps: float = 10.0
+
+
+class Tracker:
+    """The track of one robot; made anew where the robot or the clock starts anew."""
+
+    def __init__(self, config: TrackerConfig) -> None:
+        self.config = config
+        self.clear('no fix yet')
+
+    def clear(self, reason: str) -> None:
+        """Forget everything; ``reason`` in words is told until the next fix."""
+        self._odometry = Samples('odometry', _KEEP_NS)
+        self._newest: tuple[int, Array] | None = None  # odometry: stamp, position [3]
+        self.forget(reason)
+
+    def forget(self, reason: str) -> None:
+        """Forget the fixes, but not odometry: the next fix starts the track anew."""
+        self._pending: Fix | None = None  # accepted, but odometry has not come so far
+        self._fix: Fix | None = None
+        self._T_map_odom: Array | None = None
+        self._reason = reason
+
+    def add_odometry(self, stamp_ns: int, t: Sequence[float], quat_xyzw: Sequence[float]) -> str:
+        """Take ``T_odom_base`` (metres, quat_xyzw) at a stamp.
+
+        Returns:
+            What is wrong with it, in words, or ''. After a jump the track is lost.
+        """
+        if refused := Samples('odometry').add(stamp_ns, t, quat_xyzw):
+            return refused
+        fault = self._broken(stamp_ns, t)
+        if fault:
+            self.clear(fault)
+        if refused := self._odometry.add(stamp_ns, t, quat_xyzw):
+            return refused
+        if self._newest is None or stamp_ns >= self._newest[0]:
+            self._newest = stamp_ns, np.array(t, np.float64)
+        self._settle()
+        return fault
+
+    def add_fix(self, fix: Fix) -> None:
+        """Take the answer to one frame; any but an accepted, newer one leaves the track as is."""
+        newest = self._pending or self._fix
+        if fix.verdict is not Verdict.ACCEPTED or fix.estimate is None:
+            return
+        if newest is None or fix.stamp_ns > newest.stamp_ns:
+            self._pending = fix
+            self._settle()
+
+    def track(self, stamp_ns: int) -> Track:
+        """Where the robot is at a stamp, as far as is known by now.
+
+        ``T_map_base`` is None where odometry says nothing of that stamp; ``T_map_odom`` is held
+        from the last fix on.
+        """
+        if self._fix is None or self._fix.estimate is None:
+            return Track(stamp_ns, State.LOST, self._reason)
+        age_s = (stamp_ns - self._fix.stamp_ns) / 1e9
+        fresh = age_s <= self.config.fresh_s
+        reason = f'last fix {max(age_s, 0.0):.1f} s ago'
+        if not self.config.odometry:
+            if not fresh:
+                return Track(stamp_ns, State.LOST, f'{reason}, and no odometry since')
+            T_map_base = self._fix.estimate.T_map_base if age_s == 0 else None
+            return Track(stamp_ns, State.LOCALIZED, reason, None, T_map_base)
+        state = State.LOCALIZED if fresh else State.UNSURE
+        assert self._T_map_odom is not None
+        T_odom_base = self._odometry_at(stamp_ns)
+        T_map_base = None if T_odom_base is None else self._T_map_odom @ T_odom_base
+        return Track(stamp_ns, state, reason, self._T_map_odom, T_map_base)
+
+    @property
+    def newest_odometry_ns(self) -> int | None:
+        """The stamp up to which odometry has come; None without any."""
+        return None if self._newest is None else self._newest[0]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an accepted fix waits for odometry at its stamp."""
+        return self._pending is not None
+
+    def _settle(self) -> None:
+        """Compose the pending fix with odometry, once that has come so far."""
+        fix = self._pending
+        if fix is None or fix.estimate is None:
+            return
+        if self.config.odometry:
+            T_odom_base = self._odometry_at(fix.stamp_ns)
+            if T_odom_base is None:
+                return
+            self._T_map_odom = fix.estimate.T_map_base @ se3.inverse(T_odom_base)
+        self._fix, self._pending = fix, None
+
+    def _odometry_at(self, stamp_ns: int) -> Array | None:
+        try:
+            return self._odometry.at(stamp_ns, round(self.config.max_gap_s * 1e9))
+        except BagError:
+            return None
+
+    def _broken(self, stamp_ns: int, t: Sequence[float]) -> str:
+        """Why this sample cannot follow the ones before, in words, or ''."""
+        if self._newest is None:
+            return ''
+        passed_s = (stamp_ns - self._newest[0]) / 1e9
+        if passed_s < -self.config.late_s:
+            return f'the stamps of odometry went back by {-passed_s:.1f} s'
+        moved_m = float(np.linalg.norm(np.array(t, np.float64) - self._newest[1]))
+        if moved_m > self.config.jump_m + self.config.max_speed_mps * abs(passed_s):
+            return f'odometry jumped by {moved_m:.1f} m in {abs(passed_s):.2f} s'
+        return ''

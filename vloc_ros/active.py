@@ -1,0 +1,106 @@
+"""What exists while the localizer is active: its inputs, the tracker and the worker."""
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+
+from vloc_models.errors import VlocError
+from vloc_models.localize.tracker import Tracker, TrackerConfig
+from vloc_ros.camera_input import CameraHooks, CameraInput, Picture
+from vloc_ros.health import Health
+from vloc_ros.motion_input import MotionInput
+from vloc_ros.parameters import LocalizerParameters
+from vloc_ros.solve import Job, Solved, solve
+from vloc_ros.worker import Worker
+
+_QUEUE = 500  # images that may wait when every one is to be solved
+
+
+class Active:
+    """Made when the node is activated, closed when it is deactivated."""
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: LocalizerParameters,
+        health: Health,
+        take: Callable[[Picture], None],
+        done: Callable[[], None],
+    ) -> None:
+        """Subscribe, and start the worker.
+
+        Args:
+            node: to subscribe by.
+            parameters: at the start.
+            health: learns how everything is.
+            take: called with each image that is ready.
+            done: called on the worker's thread when there is an answer.
+
+        Raises:
+            VlocError: if the calibration file cannot be used.
+        """
+        self._node, self._health = node, health
+        self.runs = 0  # how often stamps have started anew
+        self.restarted = False  # since this was last set to False
+        p = parameters
+        self.tracker = Tracker(TrackerConfig(bool(p.odom_frame), p.fresh_s, p.max_gap_s))
+        self.motion = MotionInput(node, p, health, self.tracker, lambda: self.camera.flush())
+        hooks = CameraHooks(lambda: self.motion.tree, take, self.restart)
+        try:
+            self.camera = CameraInput(node, p, health, hooks)
+        except VlocError:
+            self.motion.close()
+            raise
+        capacity = _QUEUE if p.image_reliability == 'reliable' else 1
+        self.worker: Worker[Job, Solved] = Worker(solve, done, capacity)
+
+    def close(self) -> None:
+        """Unsubscribe, and end the worker after the picture under way."""
+        self.camera.close()
+        self.motion.close()
+        self.worker.stop()
+
+    def set_parameters(self, parameters: LocalizerParameters) -> None:
+        """Those that may change meanwhile have changed."""
+        self.camera.parameters = self.motion.parameters = parameters
+
+    def restart(self, reason: str) -> None:
+        """Stamps start anew: a bag that loops, a simulation that was reset."""
+        self.runs += 1
+        self.restarted = True
+        self.worker.drop_waiting()
+        self.camera.restart()
+        self.motion.restart()
+        self.tracker.clear(reason)
+        self._health.fault('clock', f'{reason}; starting anew')
+
+    def forget(self, reason: str) -> None:
+        """The next fix starts the track anew; the one under way is of before."""
+        self.runs += 1
+        self.restarted = True
+        self.tracker.forget(reason)
+
+    def results(self) -> list[Solved]:
+        """The answers since the last call, but those of before a restart."""
+        return [solved for solved in self.worker.results() if solved.job.run == self.runs]
+
+    def now_ns(self) -> int:
+        """Now; odometry that is dated a little ahead takes us along."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        newest = self.tracker.newest_odometry_ns
+        return newest if newest is not None and 0 < newest - now_ns < 10**9 else now_ns
+
+    def check(self) -> None:
+        """Tell health how everything is; call it about once a second."""
+        simulated = self._node.get_parameter('use_sim_time').value
+        if simulated and self._node.get_clock().now().nanoseconds == 0:
+            self._health.set(
+                'clock',
+                'error',
+                'use_sim_time is on, but /clock does not come; play the bag with its clock, '
+                'start the simulation, or set use_sim_time to false',
+            )
+        else:
+            self._health.set('clock', 'ok', 'runs')
+        self.camera.check()
+        self.motion.check()

@@ -1,0 +1,366 @@
+"""The live localizer: images in, poses and map -> odom out. A lifecycle node that starts itself.
+
+Everything of ROS happens on the executor's thread; only pictures are solved on another one, the
+newest first. What the node has while it is active is in active.py, what it publishes in
+outputs.py.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from std_srvs.srv import Empty, SetBool, Trigger
+
+from vloc_models.errors import MapError, VlocError
+from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.records import Fix, Verdict
+from vloc_ros.active import Active
+from vloc_ros.camera_input import Picture
+from vloc_ros.compat import steady_clock
+from vloc_ros.declare import changed, declare
+from vloc_ros.health import Health
+from vloc_ros.outputs import Diagnostics, Outputs
+from vloc_ros.parameters import LocalizerParameters
+from vloc_ros.requests import Requests
+from vloc_ros.running import run
+from vloc_ros.solve import Job, Solved
+from vloc_ros.status import level_of, values_of
+
+log = logging.getLogger(__name__)
+_OK, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_TICK_S, _TICKS_A_CHECK = 0.1, 10
+
+
+class LocalizerNode(LifecycleNode):
+    """See docs/nodes.md for its topics and services, docs/parameters.md for its parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare parameters and services; ``kwargs`` go to the node.
+
+        Raises:
+            VlocError: for a parameter that makes no sense.
+        """
+        super().__init__('vloc_localizer', **kwargs)
+        self.parameters = declare(LocalizerParameters, self)
+        self.health = Health(self.get_logger().warning)
+        self._localizer: Localizer | None = None
+        self._outputs: Outputs | None = None
+        self._active: Active | None = None
+        self._enabled = True
+        self._requests = Requests()
+        self._solved = self._skipped = self._ticks = 0
+        self._solved_at_s = float('-inf')
+        self._announced = False  # the pose on initialpose, since the start or a loss
+        self._diagnostics = Diagnostics(self)
+        self._results_ready = self.create_guard_condition(self._on_results)
+        self.create_timer(_TICK_S, self._on_tick, clock=steady_clock())
+        self.create_timer(1 / self.parameters.tf_rate_hz, self._publish_tf)
+        back = Duration(nanoseconds=-5 * 10**8)
+        threshold = JumpThreshold(min_forward=None, min_backward=back, on_clock_change=False)
+        self._jump = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self._serve()
+
+    def _serve(self) -> None:
+        relocalize: Any = self._relocalize  # a coroutine: rclpy takes it, its types do not say so
+        reload_map: Any = self._reload_map
+        waits = ReentrantCallbackGroup()  # all else goes on while these wait
+        self.create_service(Trigger, '~/relocalize', relocalize, callback_group=waits)
+        self.create_service(Trigger, '~/reload_map', reload_map, callback_group=waits)
+        self.create_service(SetBool, '~/set_enabled', self._set_enabled)
+        again = 'reinitialize_global_localization'  # the name that Nav2 calls
+        self.create_service(Empty, again, self._reinitialize)
+
+    def start(self) -> None:
+        """Configure and activate, where the parameter autostart asks for it."""
+        if self.parameters.autostart and self.trigger_configure() == _OK:
+            self.trigger_activate()
+
+    # -------------------------------------------------------------------------------- lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the map. Without one the node is configured, but cannot be activated."""
+        return self._transition(self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and solve."""
+        return self._transition(self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; the map stays."""
+        return self._transition(self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the map go."""
+        return self._transition(self._clean_up)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End."""
+        return self._transition(self._clean_up)
+
+    def destroy_node(self) -> None:
+        """End, also from the middle of something."""
+        self._clean_up()
+        self._jump.unregister()
+        super().destroy_node()
+
+    def _transition(self, step: Callable[[], bool]) -> TransitionCallbackReturn:
+        """Run a step; what it raises would be swallowed by rclpy without a word."""
+        try:
+            return _OK if step() else _FAILED
+        except VlocError as e:
+            self.health.set('node', 'error', f'{e.what}; {e.fix}')
+        except Exception as e:  # the node lives on, and says why it does nothing
+            log.exception('a transition failed')
+            self.health.set('node', 'error', f'{type(e).__name__}: {e}; please report this')
+        return _FAILED
+
+    def _configure(self) -> bool:
+        self._outputs = Outputs(self, self.parameters)
+        self._read_map()
+        self.health.set('node', 'ok', 'inactive')
+        return True
+
+    def _activate(self) -> bool:
+        if self._localizer is None and not self._read_map():  # made in the meantime?
+            return False
+        ready = self._results_ready.trigger
+        self._active = Active(self, self.parameters, self.health, self._take_picture, ready)
+        self._announced = False
+        self.health.set('node', 'ok', 'active')
+        self.get_logger().info(f'active: images from {self._active.camera.topic}')
+        return True
+
+    def _deactivate(self) -> bool:
+        active, self._active = self._active, None
+        if active is not None:
+            active.close()
+            self.health.drop('camera', 'odometry', 'clock', 'localization')
+        self._requests.give_up('the node was deactivated', everybody=True)
+        self.health.set('node', 'ok', 'inactive')
+        return True
+
+    def _clean_up(self) -> bool:
+        self._deactivate()
+        if self._outputs is not None:
+            self._outputs.close()
+        self._outputs = self._localizer = None
+        return True
+
+    # -------------------------------------------------------------------------------- the map
+
+    def _read_map(self) -> bool:
+        try:
+            self._take_map(self._load())
+        except VlocError as e:
+            self.health.set('map', 'error', f'{e.what}; {e.fix}')
+        return self._localizer is not None
+
+    def _load(self) -> Localizer:
+        """The map of the parameter, checked.
+
+        Raises:
+            VlocError: if there is none, or it is damaged.
+        """
+        if not self.parameters.map:
+            fix = 'set it to the folder that "vloc map" made: -p map:=FOLDER'
+            raise MapError('the parameter map is empty', fix)
+        config = LocalizerConfig(threads=self.parameters.threads)
+        return Localizer.load(Path(self.parameters.map).expanduser(), config)
+
+    def _take_map(self, localizer: Localizer) -> None:
+        self._localizer = localizer
+        made = localizer.info.provenance
+        words = f'{self.parameters.map}, made of {", ".join(made.bags) or "?"} on {made.date}'
+        self.health.set('map', 'ok', words)
+        self.get_logger().info(f'map {words}')
+        if self._outputs is not None and localizer.landmarks is not None:
+            self._outputs.map_points(localizer.landmarks.points)
+
+    # -------------------------------------------------------------------------------- pictures
+
+    def _take_picture(self, picture: Picture) -> None:
+        active = self._active
+        if active is None or self._localizer is None or self._outputs is None:
+            return
+        active.motion.body = active.motion.body or picture.frame_id  # no base: the camera itself
+        wanted = self._outputs.overlay_wanted
+        job = Job(picture, active.camera.camera, self._localizer, active.runs, wanted)
+        self._skipped += active.worker.offer(job)
+
+    def _on_results(self) -> None:
+        if self._active is not None and self._outputs is not None:
+            for solved in self._active.results():
+                self._publish(solved, self._active, self._outputs)
+
+    def _publish(self, solved: Solved, active: Active, outputs: Outputs) -> None:
+        picture = solved.job.picture
+        self._solved += 1
+        self._solved_at_s = monotonic()
+        if solved.answer is None:
+            self.health.fault('camera', solved.fault)
+            fix = Fix(picture.stamp_ns, Verdict.NONE, solved.fault)
+        else:
+            fix = solved.answer.fix
+            outputs.fix(fix)
+        active.tracker.add_fix(fix)
+        if fix.verdict is Verdict.ACCEPTED:
+            self._publish_accepted(fix, active, outputs)
+        self._publish_status(fix, solved, active, outputs)
+        if solved.overlay:
+            outputs.overlay(fix.stamp_ns, picture.frame_id, solved.overlay)
+        self._requests.solved(picture.number, fix)
+
+    def _publish_accepted(self, fix: Fix, active: Active, outputs: Outputs) -> None:
+        if not self.parameters.odom_frame:
+            outputs.map_to_base(fix, active.motion.body)
+        elif not active.tracker.waiting:
+            self._publish_tf()
+        self._announced &= not active.restarted
+        active.restarted = False
+        if self.parameters.publish_initialpose and not self._announced:
+            outputs.initial_pose(fix)
+            self._announced = True
+
+    def _publish_tf(self) -> None:
+        if self._active is not None and self._outputs is not None:
+            track = self._active.tracker.track(self._active.now_ns())
+            ahead_ns = round(self.parameters.transform_tolerance_s * 1e9)
+            self._outputs.map_to_odom(track, ahead_ns)
+
+    def _publish_status(self, fix: Fix, solved: Solved, active: Active, outputs: Outputs) -> None:
+        level, state = level_of(fix, solved), active.tracker.track(active.now_ns()).state
+        values = values_of(fix, solved, state, self.get_clock().now().nanoseconds)
+        values |= self._counts()
+        outputs.status(fix.stamp_ns, level, fix.reason, {**values, 'map': self.parameters.map})
+        self.health.set('localization', level, f'{fix.verdict.value}: {fix.reason}', **values)
+
+    def _counts(self) -> dict[str, object]:
+        left_out = self._active.camera.left_out if self._active else 0
+        return {'solved': self._solved, 'skipped': self._skipped + left_out}
+
+    # -------------------------------------------------------------------------------- time
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        if self._active is not None:
+            back_s = -jump.delta.nanoseconds / 1e9
+            self._active.restart(f'the clock was set back by {back_s:.1f} s')
+
+    def _on_tick(self) -> None:
+        self._ticks += 1
+        check = self._ticks % _TICKS_A_CHECK == 0
+        overdue = self._requests.overdue()
+        if self._active is not None:
+            self._active.camera.wanted = self._enabled or bool(self._requests)
+            self._active.camera.flush()
+            if check or overdue:
+                self._active.check()
+        if overdue:
+            self._requests.give_up(f'no image was solved in time: {self.health.worst()[1]}')
+        if check:
+            self._publish_idle_status()
+            self._diagnostics.publish(self.health)
+
+    def _publish_idle_status(self) -> None:
+        """Where no frame was solved for a while: what is in the way."""
+        if self._outputs is None or monotonic() - self._solved_at_s < 1.0:
+            return
+        level, words = self.health.worst()
+        state = 'lost'
+        if self._active is not None:
+            state = self._active.tracker.track(self._active.now_ns()).state.value
+        values = {'verdict': Verdict.NONE.value, 'state': state, **self._counts()}
+        words = words if self._enabled else 'switched off by ~/set_enabled'
+        self._outputs.status(self.get_clock().now().nanoseconds, level, words, values)
+
+    # -------------------------------------------------------------------------------- calls
+
+    async def _relocalize(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        if self._active is None:
+            response.success, response.message = False, f'not active: {self.health.worst()[1]}'
+            return response
+        timeout_s, images = self.parameters.relocalize_timeout_s, self._active.camera.received
+        answer = self._requests.add(images, timeout_s, self.executor)
+        self._active.camera.wanted = True
+        told: Any = await answer
+        response.success, response.message = told
+        return response
+
+    async def _reload_map(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        loaded: Future[Localizer | str] = Future(executor=self.executor)
+        Thread(target=self._load_into, args=[loaded], daemon=True).start()
+        found = await loaded
+        if not isinstance(found, Localizer):
+            kept = '; the map before is kept' if self._localizer else ''
+            response.success, response.message = False, f'{found}{kept}'
+            return response
+        self._take_map(found)
+        if self._active is not None:
+            self._active.forget('the map was read again')
+        elif self.parameters.autostart and self._outputs is not None:
+            self.trigger_activate()
+        response.success, response.message = True, f'read {self.parameters.map}'
+        return response
+
+    def _load_into(self, loaded: 'Future[Localizer | str]') -> None:
+        try:
+            loaded.set_result(self._load())
+        except VlocError as e:
+            loaded.set_result(f'{e.what}; {e.fix}')
+        except Exception as e:  # the caller must get an answer
+            loaded.set_result(f'{type(e).__name__}: {e}')
+
+    def _set_enabled(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        self._enabled = bool(request.data)
+        if self._active is not None:
+            self._active.camera.wanted = self._enabled or bool(self._requests)
+        response.success, response.message = True, 'on' if self._enabled else 'off'
+        return response
+
+    def _reinitialize(self, request: Empty.Request, response: Empty.Response) -> Empty.Response:
+        if self._active is not None:
+            self._active.forget('asked to start anew')
+        return response
+
+    def _on_parameters(self, given: list[Parameter]) -> SetParametersResult:
+        try:
+            self.parameters = changed(self.parameters, given)
+        except VlocError as e:
+            return SetParametersResult(successful=False, reason=f'{e.what}; {e.fix}')
+        if self._active is not None:
+            self._active.set_parameters(self.parameters)
+        if self._outputs is not None:
+            self._outputs.parameters = self.parameters
+        return SetParametersResult(successful=True)
+
+
+def _make() -> LocalizerNode:
+    node = LocalizerNode()
+    node.start()
+    return node
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run(_make)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What the localizer publishes: poses, status, TF, overlay, map points."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from vloc_models.records import Array, Fix, Track, Verdict
+from vloc_ros import messages
+from vloc_ros.compat import wall_clock
+from vloc_ros.health import Health
+from vloc_ros.parameters import LocalizerParameters
+
+
+class Diagnostics:
+    """/diagnostics, from the making of a node to its end."""
+
+    def __init__(self, node: Node) -> None:
+        """Create the publisher."""
+        self._node = node
+        self._wall = wall_clock()
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+
+    def publish(self, health: Health) -> None:
+        """How every part is."""
+        told = [
+            messages.status(f'{self._node.get_name()}: {part}', level, words, values)
+            for part, level, words, values in health.parts()
+        ]
+        now_ns = self._node.get_clock().now().nanoseconds or self._wall.now().nanoseconds
+        self._publisher.publish(messages.diagnostics(messages.header(now_ns, ''), told))
+
+
+class Outputs:
+    """The publishers of a node that is configured; ``close`` destroys them."""
+
+    def __init__(self, node: Node, parameters: LocalizerParameters) -> None:
+        """Create the publishers."""
+        self._node, self.parameters = node, parameters
+        latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        make = node.create_publisher
+        self._pose = make(PoseWithCovarianceStamped, '~/pose', 10)
+        self._raw = make(PoseWithCovarianceStamped, '~/pose_raw', 100)
+        self._status = make(DiagnosticArray, '~/status', 100)
+        self._candidates = make(PoseArray, '~/candidates', 10)
+        self._overlay = make(CompressedImage, '~/overlay', 1)
+        self._points = make(PointCloud2, '~/map_points', latched)
+        self._initial = make(PoseWithCovarianceStamped, 'initialpose', 10)
+        self._tf = make(TFMessage, '/tf', 100)
+        self._all = (
+            self._pose,
+            self._raw,
+            self._status,
+            self._candidates,
+            self._overlay,
+            self._points,
+            self._initial,
+            self._tf,
+        )
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._all:
+            self._node.destroy_publisher(publisher)
+
+    @property
+    def overlay_wanted(self) -> bool:
+        """Whether anybody looks at ~/overlay."""
+        return self._overlay.get_subscription_count() > 0
+
+    def fix(self, fix: Fix) -> None:
+        """The poses of one frame, at the stamp of its image."""
+        head = messages.header(fix.stamp_ns, self.parameters.map_frame)
+        if fix.estimate is not None:
+            told = messages.pose_with_covariance(head, fix.estimate)
+            self._raw.publish(told)
+            if fix.verdict is Verdict.ACCEPTED:
+                self._pose.publish(told)
+        if fix.verdict is Verdict.AMBIGUOUS:
+            self._candidates.publish(messages.pose_array(head, fix.candidates))
+
+    def initial_pose(self, fix: Fix) -> None:
+        """An accepted pose, for AMCL."""
+        assert fix.estimate is not None
+        head = messages.header(fix.stamp_ns, self.parameters.map_frame)
+        self._initial.publish(messages.initial_pose(head, fix.estimate))
+
+    def status(self, stamp_ns: int, level: str, words: str, values: Mapping[str, object]) -> None:
+        """One line on the last frame, or on why there is none."""
+        name = f'{self._node.get_name()}: localization'
+        head = messages.header(stamp_ns, self.parameters.map_frame)
+        one = messages.status(name, level, words, values)
+        self._status.publish(messages.diagnostics(head, [one]))
+
+    def overlay(self, stamp_ns: int, frame_id: str, jpeg: bytes) -> None:
+        """The picture with the map's points."""
+        self._overlay.publish(messages.jpeg_image(messages.header(stamp_ns, frame_id), jpeg))
+
+    def map_points(self, points: NDArray[np.float32]) -> None:
+        """The map's landmarks [N, 3], for whoever asks now or later."""
+        head = messages.header(self._node.get_clock().now().nanoseconds, self.parameters.map_frame)
+        self._points.publish(messages.point_cloud(head, points))
+
+    def map_to_odom(self, track: Track, ahead_ns: int) -> None:
+        """The transform that joins odometry to the map, dated ahead so that nobody waits."""
+        if self.parameters.publish_tf and track.T_map_odom is not None:
+            self._transform(
+                track.stamp_ns + ahead_ns, self.parameters.odom_frame, track.T_map_odom
+            )
+
+    def map_to_base(self, fix: Fix, body: str) -> None:
+        """Where there is no odometry: the transform of the robot itself, at the image's stamp."""
+        if self.parameters.publish_tf and fix.estimate is not None:
+            self._transform(fix.stamp_ns, body, fix.estimate.T_map_base)
+
+    def _transform(self, stamp_ns: int, child: str, T_map_child: Array) -> None:
+        head = messages.header(stamp_ns, self.parameters.map_frame)
+        self._tf.publish(messages.transform(head, child, T_map_child))

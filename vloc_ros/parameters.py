@@ -1,0 +1,147 @@
+"""Every parameter of every node. ``python -m vloc_ros.parameters`` writes docs/parameters.md."""
+
+import sys
+from dataclasses import dataclass
+
+from vloc_ros.declare import markdown_table, param
+
+
+@dataclass(frozen=True)
+class LocalizerParameters:
+    """What a user can set on ``localizer_node``."""
+
+    map: str = param(
+        '',
+        'Folder of the map, as "vloc map" made it. Set anew, it is read by ~/reload_map.',
+        live=True,
+    )
+    autostart: bool = param(
+        True, 'Configure and activate by itself. Off where a lifecycle manager does that.'
+    )
+    image_transport: str = param(
+        'raw',
+        'raw: image is a sensor_msgs/Image. compressed: image/compressed is subscribed to, '
+        'a CompressedImage.',
+        choices=('raw', 'compressed'),
+    )
+    image_reliability: str = param(
+        'best_effort',
+        'best_effort: of the newest image, older ones are skipped. reliable: every '
+        'image is solved in its turn, for replay.',
+        choices=('best_effort', 'reliable'),
+    )
+    camera_file: str = param(
+        '', 'Calibration (yaml of camera_calibration) to use in place of camera_info.'
+    )
+    map_frame: str = param('map', 'Frame of the map.')
+    odom_frame: str = param(
+        'odom',
+        'Frame of odometry. Empty: there is none, and map -> base is published instead of '
+        'map -> odom.',
+    )
+    base_frame: str = param(
+        'base_link', "The robot's body. Empty: the camera itself, whose frame the images name."
+    )
+    odom_source: str = param(
+        'tf',
+        'tf: the transform odom -> base. topic: nav_msgs/Odometry on odom.',
+        choices=('tf', 'topic'),
+    )
+    publish_tf: bool = param(
+        True, 'Publish the transform. Off where a filter does it from ~/pose.', live=True
+    )
+    publish_initialpose: bool = param(
+        False,
+        'Publish the first accepted pose, and the first after every loss, on initialpose: '
+        'for AMCL.',
+        live=True,
+    )
+    tf_rate_hz: float = param(30.0, 'How often map -> odom is published.', (1.0, 200.0))
+    transform_tolerance_s: float = param(
+        0.1,
+        'map -> odom is dated this much ahead, so that nobody waits for it.',
+        (0.0, 2.0),
+        live=True,
+    )
+    max_rate_hz: float = param(
+        0.0,
+        'Solve no more frames a second, to leave time to others. 0: as many as can be.',
+        (0.0, 1000.0),
+        live=True,
+    )
+    threads: int = param(0, 'Processor cores for the networks. 0: all.', (0, 256))
+    image_timeout_s: float = param(
+        2.0, 'With no image for this long, diagnostics warn and say why.', (0.1, 60.0), live=True
+    )
+    odom_timeout_s: float = param(
+        1.0, 'With no odometry for this long, diagnostics warn.', (0.1, 60.0), live=True
+    )
+    fresh_s: float = param(
+        2.0, 'With no accepted fix for this long, the track is unsure.', (0.1, 600.0)
+    )
+    max_gap_s: float = param(0.5, 'Odometry is not interpolated over longer gaps.', (0.01, 10.0))
+    relocalize_timeout_s: float = param(
+        5.0, 'How long ~/relocalize waits for an image.', (0.1, 60.0), live=True
+    )
+
+
+@dataclass(frozen=True)
+class MappingParameters:
+    """What a user can set on ``mapping_node``."""
+
+    bag: tuple[str, ...] = param((), 'The recording or recordings, in any form "vloc map" takes.')
+    map: str = param('', 'The folder of the map to make; an old map there is replaced at the end.')
+    image_topics: tuple[str, ...] = param((), 'Image topics, one a camera. Empty: found.')
+    depth_topics: tuple[str, ...] = param(
+        (), 'Depth topics, one an image topic; none: do without. Empty: found.'
+    )
+    camera_file: str = param(
+        '', 'Calibration (yaml of camera_calibration) to use in place of camera_info.'
+    )
+    poses: str = param('auto', 'Where poses come from: auto, truth, tf, a topic, a TUM file.')
+    map_frame: str = param('map', 'Frame of the map.')
+    odom_frame: str = param('odom', 'Frame of odometry.')
+    base_frame: str = param('base_link', "The robot's body. Empty: the first camera.")
+    max_images: int = param(1000, 'Pictures kept in memory, evenly along the way.', (10, 100_000))
+    seed: int = param(0, 'Of all that is drawn at random.', (0, 2**31))
+    device: str = param('cpu', 'Where the network is trained.', choices=('cpu', 'cuda'))
+
+
+@dataclass(frozen=True)
+class PlayerParameters:
+    """What a user can set on ``bag_player_node``."""
+
+    bag: str = param('', 'The recording: a rosbag2 folder, a .mcap, .db3 or .bag file.')
+    rate: float = param(1.0, 'This much faster than recorded.', (0.01, 100.0))
+    loop: bool = param(False, 'Begin again at the end; /clock then goes back.')
+    start_s: float = param(0.0, 'Skip this much from the beginning.', (0.0, 1e8))
+    duration_s: float = param(0.0, 'Play no more than this much. 0: all.', (0.0, 1e8))
+    clock: bool = param(True, 'Publish /clock; let the other nodes use_sim_time.')
+    topics: tuple[str, ...] = param((), 'Play these topics only. Empty: all.')
+    without: tuple[str, ...] = param((), 'Leave these topics out.')
+    wait_s: float = param(
+        10.0, 'Wait up to this long until somebody subscribes to an image topic.', (0.0, 600.0)
+    )
+    until_read_s: float = param(
+        5.0, 'At the end, wait up to this long until subscribers have everything.', (0.0, 600.0)
+    )
+
+
+def page() -> str:
+    """docs/parameters.md."""
+    parts = [
+        '# Parameters of the nodes',
+        'Written by `python -m vloc_ros.parameters` from `vloc_ros/parameters.py`. `live` ones '
+        'may be set while\nthe node runs (`ros2 param set`); the others are read at its start.',
+    ]
+    for cls, name in (
+        (LocalizerParameters, 'localizer_node'),
+        (MappingParameters, 'mapping_node'),
+        (PlayerParameters, 'bag_player_node'),
+    ):
+        parts.append(f'## {name}\n{markdown_table(cls).rstrip()}')
+    return '\n\n'.join(parts) + '\n'
+
+
+if __name__ == '__main__':
+    sys.stdout.write(page())
