@@ -52,6 +52,8 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', [str(p) for p in sorted(Path('launch').glob('*'))]),
         (f'share/{NAME}/config', [str(p) for p in sorted(Path('config').glob('*'))]),
+        (f'share/{NAME}/rviz', [str(p) for p in sorted(Path('rviz').glob('*'))]),
+        (f'share/{NAME}/foxglove', [str(p) for p in sorted(Path('foxglove').glob('*'))]),
     ],
     python_requires='>=3.10',
     install_requires=REQUIRES + EXPORT,
@@ -65,5 +67,12 @@ setup(
         'tensorrt': ['tensorrt>=8.6'],
     },
     zip_safe=False,
-    entry_points={'console_scripts': ['vloc = vloc_models.commands.main:main']},
+    entry_points={
+        'console_scripts': [
+            'vloc = vloc_models.commands.main:main',
+            'localizer_node = vloc_ros.localizer_node:main',
+            'mapping_node = vloc_ros.mapping_node:main',
+            'bag_player_node = vloc_ros.bag_player_node:main',
+        ]
+    },
 )

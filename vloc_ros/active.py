@@ -1,6 +1,7 @@
 """What exists while the localizer is active: its inputs, the tracker and the worker."""
 
 from collections.abc import Callable
+from time import monotonic
 
 from rclpy.node import Node
 
@@ -13,6 +14,7 @@ from vloc_ros.parameters import LocalizerParameters
 from vloc_ros.solve import Job, Solved, solve
 from vloc_ros.worker import Worker
 
+_PATIENCE_S = 3.0  # until /clock must have come
 _QUEUE = 500  # images that may wait when every one is to be solved
 
 
@@ -40,8 +42,7 @@ class Active:
             VlocError: if the calibration file cannot be used.
         """
         self._node, self._health = node, health
-        self.runs = 0  # how often stamps have started anew
-        self.restarted = False  # since this was last set to False
+        self._since_s = monotonic()
         p = parameters
         self.tracker = Tracker(TrackerConfig(bool(p.odom_frame), p.fresh_s, p.max_gap_s))
         self.motion = MotionInput(node, p, health, self.tracker, lambda: self.camera.flush())
@@ -66,8 +67,6 @@ class Active:
 
     def restart(self, reason: str) -> None:
         """Stamps start anew: a bag that loops, a simulation that was reset."""
-        self.runs += 1
-        self.restarted = True
         self.worker.drop_waiting()
         self.camera.restart()
         self.motion.restart()
@@ -76,13 +75,11 @@ class Active:
 
     def forget(self, reason: str) -> None:
         """The next fix starts the track anew; the one under way is of before."""
-        self.runs += 1
-        self.restarted = True
         self.tracker.forget(reason)
 
     def results(self) -> list[Solved]:
         """The answers since the last call, but those of before a restart."""
-        return [solved for solved in self.worker.results() if solved.job.run == self.runs]
+        return [solved for solved in self.worker.results() if solved.job.run == self.tracker.runs]
 
     def now_ns(self) -> int:
         """Now; odometry that is dated a little ahead takes us along."""
@@ -93,7 +90,8 @@ class Active:
     def check(self) -> None:
         """Tell health how everything is; call it about once a second."""
         simulated = self._node.get_parameter('use_sim_time').value
-        if simulated and self._node.get_clock().now().nanoseconds == 0:
+        waited_s = monotonic() - self._since_s
+        if simulated and self._node.get_clock().now().nanoseconds == 0 and waited_s > _PATIENCE_S:
             self._health.set(
                 'clock',
                 'error',

@@ -16,7 +16,9 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
+from tf2_msgs.msg import TFMessage
 
 from vloc_models.errors import BagError, VlocError
 from vloc_models.frames.recording import RawMessage, Recording
@@ -32,6 +34,8 @@ _SAY_S = 10.0
 class BagPlayerNode(Node):
     """See docs/parameters.md for its parameters. It plays on a thread of its own."""
 
+    _thread: Thread | None = None  # rclpy destroys nodes, too, whose making has failed
+
     def __init__(self, **kwargs: Any) -> None:
         """Open the bag; ``kwargs`` go to the node.
 
@@ -46,6 +50,8 @@ class BagPlayerNode(Node):
         self._out = self._published(self._chosen())
         self._time = self.create_publisher(Clock, '/clock', 10) if p.clock else None
         self._first_ns = self._recording.start_ns + round(p.start_s * 1e9)
+        self._left_out = {_transform(words) for words in p.without_transforms}
+        self._skipped: set[str] = set()
         self._told_ns = -1
         self._played = 0
         self._stopped = Event()
@@ -56,9 +62,10 @@ class BagPlayerNode(Node):
 
     def destroy_node(self) -> None:
         """Stop, and close the bag."""
-        self._stopped.set()
-        self._thread.join()
-        self._recording.close()
+        if self._thread is not None:
+            self._stopped.set()
+            self._thread.join()
+            self._recording.close()
         super().destroy_node()
 
     def _chosen(self) -> list[str]:
@@ -160,8 +167,30 @@ class BagPlayerNode(Node):
 
     def _publish(self, message: RawMessage) -> None:
         kind = self._recording.topics[message.topic].msgtype
-        self._out[message.topic].publish(self._recording.cdr(message.raw, kind))
+        try:
+            data: Any = self._recording.cdr(message.raw, kind)
+        except BagError as e:  # a ROS 1 message that ROS 2 has otherwise
+            self._skip(message.topic, e)
+            return
+        if self._left_out and message.topic.endswith('tf'):
+            data = self._thinned(data)
+        self._out[message.topic].publish(data)
         self._played += 1
+
+    def _skip(self, topic: str, why: BagError) -> None:
+        if topic not in self._skipped:
+            self._skipped.add(topic)
+            self.get_logger().warning(f'{topic}: messages are left out: {why.what}')
+
+    def _thinned(self, data: bytes) -> TFMessage:
+        """Without the transforms that are not wanted."""
+        all_of = deserialize_message(data, TFMessage).transforms
+        kept = [
+            t
+            for t in all_of
+            if (t.header.frame_id.lstrip('/'), t.child_frame_id.lstrip('/')) not in self._left_out
+        ]
+        return TFMessage(transforms=kept)
 
     def _await_readers(self) -> None:
         for out in self._out.values():
@@ -169,8 +198,18 @@ class BagPlayerNode(Node):
         self.get_logger().info(f'the end: {self._played} messages')
 
 
+def _transform(words: str) -> tuple[str, str]:
+    """The frames of a transform in words, parent->child."""
+    parent, arrow, child = (part.strip(' /') for part in words.partition('->'))
+    if not (parent and arrow and child):
+        fix = 'write parent->child'
+        raise BagError(f'parameter without_transforms: {words!r} is no transform', fix)
+    return parent, child
+
+
 def _message_class(kind: str) -> Any:
     """The class of e.g. sensor_msgs/msg/Image; None where its package is not installed."""
+    kind = 'tf2_msgs/msg/TFMessage' if kind == 'tf/msg/tfMessage' else kind  # of old bags
     package, _, name = kind.partition('/msg/')
     try:
         return getattr(import_module(f'{package}.msg'), name, None)

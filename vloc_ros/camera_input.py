@@ -149,11 +149,11 @@ class CameraInput:
             'rate_hz': f'{rate:.1f}',
             'silent_s': f'{silent_s:.1f}',
         }
-        if silent_s > self.parameters.image_timeout_s:
+        if self._waiting and self._why:
+            self._health.set('camera', 'error', self._why, **values)
+        elif silent_s > self.parameters.image_timeout_s:
             words = f'no image on {self.topic}: {self._silence()}'
             self._health.set('camera', 'error', words, **values)
-        elif self._waiting and self._why:
-            self._health.set('camera', 'error', self._why, **values)
         else:
             self._health.set('camera', 'ok', f'images come on {self.topic}', **values)
 

@@ -1,7 +1,9 @@
 """Parameters as frozen dataclasses: one table declares, checks and documents them."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import field, fields, replace
+from textwrap import wrap
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -60,13 +62,31 @@ def markdown_table(cls: type) -> str:
     rows = ['| parameter | default | | what it does |', '|---|---|---|---|']
     for one in fields(cls):
         about, default = one.metadata, one.default
-        shown = str(default).lower() if isinstance(default, bool) else str(default or '')
-        shown = str(default) if isinstance(default, float) else shown
+        shown = '' if default == () else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
         limits = ' / '.join(about['choices']) or _limits(one).removeprefix(' from ')
         words = f'{about["what"]}{f" ({limits})" if limits else ""}'
         kind = _KINDS[type(default)][0] + (', live' if about['live'] else '')
         rows.append(f'| `{one.name}` | {f"`{shown}`" if shown else "empty"} | {kind} | {words} |')
     return '\n'.join(rows) + '\n'
+
+
+def commented_yaml(cls: type, node: str) -> str:
+    """A parameter file with all defaults, whose comments are the manual."""
+    lines = [
+        f'# Parameters of {node}, with their defaults. Copy this file, keep what you change:',
+        '#   --ros-args --params-file FILE, or params_file:=FILE of the launch file.',
+        '# Written by "python -m vloc_ros.parameters".',
+        '/**:',
+        '  ros__parameters:',
+    ]
+    for one in fields(cls):
+        value = '' if isinstance(one.default, tuple) else one.default
+        limits = ' / '.join(one.metadata['choices']) or _limits(one).removeprefix(' from ')
+        words = one.metadata['what'] + (f' ({limits})' if limits else '')
+        lines += [f'    # {line}' for line in wrap(words, 90)]
+        lines += [f'    {one.name}: {json.dumps(value)}', '']
+    return '\n'.join(lines[:-1]) + '\n'
 
 
 _KINDS = {  # in the table, and in messages
@@ -93,12 +113,13 @@ def _declared(node: Node, one: Any) -> Any:
     try:
         value = node.declare_parameter(one.name, default, _descriptor(one)).value
     except (InvalidParameterTypeException, InvalidParameterValueException) as e:
-        reason = str(e).strip().split('\n')[0]
+        reason = str(e).strip().split('\n')[0].removesuffix(f': {one.name}')
+        reason = reason.partition('Reason: ')[2] or reason
         fix = f'give {_KINDS[type(one.default)][1]}{_limits(one)}'
         raise VlocError(f'parameter {one.name}: {reason}', fix) from e
     if not listed:
         return value
-    texts = [value] if isinstance(value, str) else value
+    texts = [value] if isinstance(value, str) else value or []  # rcl has no empty lists
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise VlocError(f'parameter {one.name}: {value!r}', f'give {_KINDS[tuple][1]}')
     return tuple(text for text in texts if text)
@@ -121,4 +142,7 @@ def _descriptor(one: Any) -> ParameterDescriptor:
 
 def _limits(one: Any) -> str:
     span = one.metadata['span']
-    return f' from {span[0]:g} to {span[1]:g}' if span else ''
+    if span is None:
+        return ''
+    low, high = (int(x) if float(x).is_integer() else x for x in span)
+    return f' from {low} to {high}'

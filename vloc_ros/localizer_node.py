@@ -45,6 +45,8 @@ _TICK_S, _TICKS_A_CHECK = 0.1, 10
 class LocalizerNode(LifecycleNode):
     """See docs/nodes.md for its topics and services, docs/parameters.md for its parameters."""
 
+    _made = False  # in full: rclpy destroys nodes, too, whose making has failed
+
     def __init__(self, **kwargs: Any) -> None:
         """Declare parameters and services; ``kwargs`` go to the node.
 
@@ -61,7 +63,7 @@ class LocalizerNode(LifecycleNode):
         self._requests = Requests()
         self._solved = self._skipped = self._ticks = 0
         self._solved_at_s = float('-inf')
-        self._announced = False  # the pose on initialpose, since the start or a loss
+        self._announced_run = 0  # of the tracker: its pose has been on initialpose
         self._diagnostics = Diagnostics(self)
         self._results_ready = self.create_guard_condition(self._on_results)
         self.create_timer(_TICK_S, self._on_tick, clock=steady_clock())
@@ -71,6 +73,7 @@ class LocalizerNode(LifecycleNode):
         self._jump = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._serve()
+        self._made = True
 
     def _serve(self) -> None:
         relocalize: Any = self._relocalize  # a coroutine: rclpy takes it, its types do not say so
@@ -111,8 +114,9 @@ class LocalizerNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """End, also from the middle of something."""
-        self._clean_up()
-        self._jump.unregister()
+        if self._made:
+            self._clean_up()
+            self._jump.unregister()
         super().destroy_node()
 
     def _transition(self, step: Callable[[], bool]) -> TransitionCallbackReturn:
@@ -137,7 +141,7 @@ class LocalizerNode(LifecycleNode):
             return False
         ready = self._results_ready.trigger
         self._active = Active(self, self.parameters, self.health, self._take_picture, ready)
-        self._announced = False
+        self._announced_run = 0
         self.health.set('node', 'ok', 'active')
         self.get_logger().info(f'active: images from {self._active.camera.topic}')
         return True
@@ -196,7 +200,7 @@ class LocalizerNode(LifecycleNode):
             return
         active.motion.body = active.motion.body or picture.frame_id  # no base: the camera itself
         wanted = self._outputs.overlay_wanted
-        job = Job(picture, active.camera.camera, self._localizer, active.runs, wanted)
+        job = Job(picture, active.camera.camera, self._localizer, active.tracker.runs, wanted)
         self._skipped += active.worker.offer(job)
 
     def _on_results(self) -> None:
@@ -227,11 +231,9 @@ class LocalizerNode(LifecycleNode):
             outputs.map_to_base(fix, active.motion.body)
         elif not active.tracker.waiting:
             self._publish_tf()
-        self._announced &= not active.restarted
-        active.restarted = False
-        if self.parameters.publish_initialpose and not self._announced:
+        if self.parameters.publish_initialpose and self._announced_run != active.tracker.runs:
             outputs.initial_pose(fix)
-            self._announced = True
+            self._announced_run = active.tracker.runs
 
     def _publish_tf(self) -> None:
         if self._active is not None and self._outputs is not None:

@@ -49,7 +49,10 @@ class Outputs:
         self._raw = make(PoseWithCovarianceStamped, '~/pose_raw', 100)
         self._status = make(DiagnosticArray, '~/status', 100)
         self._candidates = make(PoseArray, '~/candidates', 10)
-        self._overlay = make(CompressedImage, '~/overlay', 1)
+        self._overlays = (
+            make(CompressedImage, '~/overlay', 1),
+            make(CompressedImage, '~/overlay/compressed', 1),  # by this name RViz can show it
+        )
         self._points = make(PointCloud2, '~/map_points', latched)
         self._initial = make(PoseWithCovarianceStamped, 'initialpose', 10)
         self._tf = make(TFMessage, '/tf', 100)
@@ -58,7 +61,7 @@ class Outputs:
             self._raw,
             self._status,
             self._candidates,
-            self._overlay,
+            *self._overlays,
             self._points,
             self._initial,
             self._tf,
@@ -72,7 +75,7 @@ class Outputs:
     @property
     def overlay_wanted(self) -> bool:
         """Whether anybody looks at ~/overlay."""
-        return self._overlay.get_subscription_count() > 0
+        return any(out.get_subscription_count() for out in self._overlays)
 
     def fix(self, fix: Fix) -> None:
         """The poses of one frame, at the stamp of its image."""
@@ -100,7 +103,10 @@ class Outputs:
 
     def overlay(self, stamp_ns: int, frame_id: str, jpeg: bytes) -> None:
         """The picture with the map's points."""
-        self._overlay.publish(messages.jpeg_image(messages.header(stamp_ns, frame_id), jpeg))
+        told = messages.jpeg_image(messages.header(stamp_ns, frame_id), jpeg)
+        for out in self._overlays:
+            if out.get_subscription_count():
+                out.publish(told)
 
     def map_points(self, points: NDArray[np.float32]) -> None:
         """The map's landmarks [N, 3], for whoever asks now or later."""

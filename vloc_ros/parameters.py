@@ -1,9 +1,12 @@
-"""Every parameter of every node. ``python -m vloc_ros.parameters`` writes docs/parameters.md."""
+"""Every parameter of every node.
 
-import sys
+``python -m vloc_ros.parameters`` writes docs/parameters.md and the files of config/.
+"""
+
 from dataclasses import dataclass
+from pathlib import Path
 
-from vloc_ros.declare import markdown_table, param
+from vloc_ros.declare import commented_yaml, markdown_table, param
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ class PlayerParameters:
     clock: bool = param(True, 'Publish /clock; let the other nodes use_sim_time.')
     topics: tuple[str, ...] = param((), 'Play these topics only. Empty: all.')
     without: tuple[str, ...] = param((), 'Leave these topics out.')
+    without_transforms: tuple[str, ...] = param(
+        (), 'Leave these transforms out of /tf, such as map->odom of a mapping run.'
+    )
     wait_s: float = param(
         10.0, 'Wait up to this long until somebody subscribes to an image topic.', (0.0, 600.0)
     )
@@ -127,21 +133,28 @@ class PlayerParameters:
     )
 
 
-def page() -> str:
-    """docs/parameters.md."""
-    parts = [
-        '# Parameters of the nodes',
-        'Written by `python -m vloc_ros.parameters` from `vloc_ros/parameters.py`. `live` ones '
-        'may be set while\nthe node runs (`ros2 param set`); the others are read at its start.',
-    ]
-    for cls, name in (
-        (LocalizerParameters, 'localizer_node'),
-        (MappingParameters, 'mapping_node'),
-        (PlayerParameters, 'bag_player_node'),
-    ):
-        parts.append(f'## {name}\n{markdown_table(cls).rstrip()}')
-    return '\n\n'.join(parts) + '\n'
+NODES = {
+    'localizer_node': LocalizerParameters,
+    'mapping_node': MappingParameters,
+    'bag_player_node': PlayerParameters,
+}
+_HEAD = """# Parameters of the nodes
+
+Written by `python -m vloc_ros.parameters` from `vloc_ros/parameters.py`, as `config/` is.
+`live` ones may be set while the node runs (`ros2 param set`); the others are read at its start.
+"""
+
+
+def files() -> dict[str, str]:
+    """The files that are written from the tables above, by their path in the repository."""
+    tables = [f'## {name}\n{markdown_table(cls)}' for name, cls in NODES.items()]
+    return {
+        'docs/parameters.md': '\n'.join([_HEAD, *tables]),
+        'config/relocalize.yaml': commented_yaml(LocalizerParameters, 'localizer_node'),
+        'config/mapping.yaml': commented_yaml(MappingParameters, 'mapping_node'),
+    }
 
 
 if __name__ == '__main__':
-    sys.stdout.write(page())
+    for path, text in files().items():
+        (Path(__file__).parent.parent / path).write_text(text, 'utf-8')

@@ -36,10 +36,11 @@ class _ToRos(logging.Handler):
             ros.info(text)
 
 
-def run(make: Callable[[], Node], args: list[str] | None = None) -> int:
+def run(make: Callable[[], Node], args: list[str] | None = None, interrupted: int = 0) -> int:
     """Make a node and spin it until Ctrl-C, SIGTERM or ``Stop``; returns the exit code.
 
-    0 is well, 2 what the user can put right. A callback that raises is logged; spinning goes on.
+    0 is well, 2 what the user can put right, ``interrupted`` is told after Ctrl-C. A callback that
+    raises is logged; spinning goes on.
     """
     logging.basicConfig(format='%(message)s', handlers=[_ToRos()], force=True)
     logging.getLogger('vloc_models').setLevel(logging.INFO)
@@ -47,14 +48,14 @@ def run(make: Callable[[], Node], args: list[str] | None = None) -> int:
     try:
         rclpy.init(args=sys.argv if args is None else args)
         node = make()
-        return _spin(node)
+        return _spin(node) or interrupted
     except VlocError as e:
         get_logger('vloc').fatal(f'{e.what}; {e.fix}')
         return 2
     except Stop as stop:
         return stop.code
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        return interrupted
     except RuntimeError as e:  # rcl: arguments or a parameter file it cannot read
         get_logger('vloc').fatal(
             f'{str(e).splitlines()[0]}; check the arguments behind --ros-args'

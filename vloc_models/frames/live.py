@@ -1,6 +1,5 @@
 """One camera of a running robot: its messages, as they come, become the Views a bag gives too."""
 
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from vloc_models.records import View
 
 Array = NDArray[np.float64]
 _KEPT = 8  # changes of camera_info
+_FIX_PARENT = 'let only one node publish each transform'
 _FIX_MOUNT = (
     'publish base frame -> camera on /tf_static (robot_state_publisher, or '
     'static_transform_publisher), or set base_frame to "" to take the camera as the body'
@@ -41,7 +41,7 @@ class LiveCamera:
         """
         self.topic, self.info_topic, self.base_frame = topic, file or info_topic, base_frame
         self._by_file = bool(file)
-        self._infos: deque[tuple[int, Camera]] = deque(maxlen=_KEPT)
+        self._infos: list[tuple[int, Camera]] = []  # changes, by their stamp
         self._fault: BagError | None = BagError(
             f'no camera_info on {info_topic}',
             'start the camera driver, remap camera_info, or set camera_file',
@@ -68,7 +68,7 @@ class LiveCamera:
     def restart(self) -> None:
         """The clock was set back: only the last camera_info holds, and for any stamp."""
         if self._infos:
-            self._infos = deque([(0, self._infos[-1][1])], maxlen=_KEPT)
+            self._infos = [(0, self._infos[-1][1])]
 
     def place(self, tree: TransformTree, frame_id: str, stamp_ns: int) -> tuple[Camera, Array]:
         """The camera at the stamp of an image, and ``T_base_cam``.
@@ -83,8 +83,8 @@ class LiveCamera:
         """
         if self._fault is not None:
             raise self._fault
-        infos = sorted(self._infos, key=lambda change: change[0])
-        camera = CameraTimeline([s for s, _ in infos], [c for _, c in infos]).at(stamp_ns)
+        stamps, cameras = zip(*self._infos, strict=True)
+        camera = CameraTimeline(list(stamps), list(cameras)).at(stamp_ns)
         frame_id = frame_id.lstrip('/')
         if not self.base_frame or frame_id == self.base_frame:
             return camera, np.eye(4)
@@ -95,7 +95,7 @@ class LiveCamera:
             return camera, tree.lookup(self.base_frame, frame_id, stamp_ns, 5 * 10**8)
         except BagError as e:
             what = f'where {self.topic} sits on the robot is not known: {e.what}'
-            raise BagError(what, e.fix if 'one node' in e.fix else _FIX_MOUNT) from e
+            raise BagError(what, _FIX_PARENT if 'one node' in e.fix else _FIX_MOUNT) from e
 
     def view(self, msg: Any, place: tuple[Camera, Array]) -> View:
         """Decode an image (sensor_msgs Image or CompressedImage) taken from that place.
@@ -112,7 +112,9 @@ class LiveCamera:
 
     def _keep(self, stamp_ns: int, camera: Camera) -> None:
         self._fault = None
+        before = [change for change in self._infos if change[0] <= stamp_ns]
         if stamp_ns == 0:
-            self._infos.clear()
-        if not self._infos or self._infos[-1][1] != camera:
-            self._infos.append((stamp_ns, camera))
+            self._infos = [(0, camera)]
+        elif not before or before[-1][1] != camera:
+            after = self._infos[len(before) :]
+            self._infos = [*before, (stamp_ns, camera), *after][-_KEPT:]

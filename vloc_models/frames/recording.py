@@ -152,7 +152,7 @@ class Recording:
         if not self.is_ros1:
             return bytes(raw)
         try:
-            return bytes(self._types.ros1_to_cdr(raw, msgtype))
+            return bytes(_ros2_types().ros1_to_cdr(raw, msgtype))
         except Exception as e:  # as in decode
             raise BagError(f'a damaged message: {_reason(e)}', self._fix(self.path)) from e
 
@@ -229,6 +229,14 @@ def _typestore(ros1: bool) -> Typestore:
     if ros1:  # lacks TF
         for kind in ('tf2_msgs/msg/TFMessage', 'tf/msg/tfMessage'):
             store.register(get_types_from_msg(_TF_MESSAGE, kind))
+    return store
+
+
+@cache
+def _ros2_types() -> Typestore:
+    """What ROS 1 messages become: those of ROS 2, under the names ROS 1 also has."""
+    store = get_typestore(Stores.LATEST)
+    store.register(get_types_from_msg(_TF_MESSAGE, 'tf/msg/tfMessage'))
     return store
 
 

@@ -18,6 +18,7 @@ from vloc_models.records import Fix, State, Track, Verdict
 
 Array = NDArray[np.float64]
 _KEEP_NS = 10 * 10**9  # of odometry, as tf2 keeps
+_MOST_PENDING = 30
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Tracker:
 
     def __init__(self, config: TrackerConfig) -> None:
         self.config = config
+        self.runs = 0  # rises with every new start: fixes of pictures from before are worthless
         self.clear('no fix yet')
 
     def clear(self, reason: str) -> None:
@@ -47,7 +49,8 @@ class Tracker:
 
     def forget(self, reason: str) -> None:
         """Forget the fixes, but not odometry: the next fix starts the track anew."""
-        self._pending: Fix | None = None  # accepted, but odometry has not come so far
+        self.runs += 1
+        self._pending: list[Fix] = []  # accepted, rising, but odometry has not come so far
         self._fix: Fix | None = None
         self._T_map_odom: Array | None = None
         self._reason = reason
@@ -72,11 +75,11 @@ class Tracker:
 
     def add_fix(self, fix: Fix) -> None:
         """Take the answer to one frame; any but an accepted, newer one leaves the track as is."""
-        newest = self._pending or self._fix
         if fix.verdict is not Verdict.ACCEPTED or fix.estimate is None:
             return
+        newest = self._pending[-1] if self._pending else self._fix
         if newest is None or fix.stamp_ns > newest.stamp_ns:
-            self._pending = fix
+            self._pending = [*self._pending, fix][-_MOST_PENDING:]
             self._settle()
 
     def track(self, stamp_ns: int) -> Track:
@@ -109,19 +112,27 @@ class Tracker:
     @property
     def waiting(self) -> bool:
         """Whether an accepted fix waits for odometry at its stamp."""
-        return self._pending is not None
+        return bool(self._pending)
 
     def _settle(self) -> None:
-        """Compose the pending fix with odometry, once that has come so far."""
-        fix = self._pending
-        if fix is None or fix.estimate is None:
-            return
+        """Compose the newest fix that odometry has reached with it; drop those before."""
+        for i in reversed(range(len(self._pending))):
+            if self._composed(self._pending[i]):
+                del self._pending[: i + 1]
+                return
+        newest_ns = self.newest_odometry_ns
+        if newest_ns is not None:  # odometry has passed, and says nothing of them
+            self._pending = [fix for fix in self._pending if fix.stamp_ns > newest_ns]
+
+    def _composed(self, fix: Fix) -> bool:
+        assert fix.estimate is not None
         if self.config.odometry:
             T_odom_base = self._odometry_at(fix.stamp_ns)
             if T_odom_base is None:
-                return
+                return False
             self._T_map_odom = fix.estimate.T_map_base @ se3.inverse(T_odom_base)
-        self._fix, self._pending = fix, None
+        self._fix = fix
+        return True
 
     def _odometry_at(self, stamp_ns: int) -> Array | None:
         try:

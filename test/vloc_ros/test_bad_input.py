@@ -1,0 +1,331 @@
+"""Whatever comes in: the node lives, says what is wrong, and publishes no wrong pose."""
+
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+
+from lifecycle_msgs.srv import GetState
+from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from vloc_models.geometry import se3
+from vloc_ros import messages
+
+S = 10**9
+
+
+def lives(robot: Any, ros: Any, k: int = 7) -> None:
+    """A good picture gives a good pose."""
+    pose = robot.shown(k)
+    assert ros.apart_m(ros.matrix(pose.pose.pose), robot.gallery.drawn[k].T_map_base) < 0.05
+
+
+def damaged(robot: Any, **changes: Any) -> Image:
+    msg = robot.picture(5, robot.now())
+    for name, value in changes.items():
+        setattr(msg, name, value)
+    return msg
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'encoding': 'jpeg2000'}, 'encoding'),
+        ({'encoding': '32FC1'}, 'depth'),
+        ({'data': array('B')}, '0 bytes'),
+        ({'data': array('B', bytes(100))}, '100 bytes'),
+        ({'width': 0}, 'empty'),
+        ({'width': 2**31, 'step': 0}, 'bytes'),
+        ({'step': 7}, 'step'),
+        ({'height': 200}, '320x200'),
+    ],
+)
+def test_an_image_that_is_none(
+    robot: Any, ros: Any, tiny_site: Path, changes: dict[str, Any], words: str
+) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    msg = damaged(robot, **changes)
+    robot.image.publish(msg)
+    stamp = messages.stamp_ns(msg.header.stamp)
+    status = robot.said(stamp, 'status')
+    assert words in status.status[0].message
+    assert ros.values(status)['verdict'] == 'none'
+    robot.diagnosed('camera', words)
+    lives(robot, ros)
+    assert robot.until(lambda: len(robot.heard['pose_raw']), 'pose_raw') == 1
+
+
+def test_a_jpeg_that_is_cut_off(robot: Any, ros: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site, image_transport='compressed')
+    robot.ready(compressed=True)
+    msg = robot.jpeg(5, robot.now())
+    msg.data = msg.data[: len(msg.data) // 2]
+    robot.compressed.publish(msg)
+    robot.diagnosed('camera', 'cut off')
+    assert not robot.heard['pose_raw']
+
+
+def test_a_message_that_is_no_text_where_text_must_be(
+    robot: Any, ros: Any, tiny_site: Path
+) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    raw = bytearray(serialize_message(robot.picture(5, robot.now())))
+    at = raw.index(b'camera_optical')
+    raw[at : at + 4] = b'\xff\xfe\xfd\xfc'
+    robot.image.publish(bytes(raw))
+    robot.wait(0.3)
+    lives(robot, ros)
+
+
+def test_no_image_says_why(robot: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site, arguments=['-r', 'image:=/nobody'])
+    robot.diagnosed('camera', 'nobody publishes it')
+    robot.until(lambda: robot.heard['status'], 'status')
+    assert any('no image on /nobody' in m.status[0].message for m in robot.heard['status'])
+
+
+def test_images_of_the_other_kind_say_what_to_set(robot: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site, arguments=['-r', 'image:=/image/compressed'])
+    robot.diagnosed('camera', 'set image_transport to compressed')
+
+
+def test_a_best_effort_camera_and_a_reliable_wish(careless_robot: Any, tiny_site: Path) -> None:
+    careless_robot.localizer(tiny_site, image_reliability='reliable')
+    careless_robot.diagnosed('camera', 'change image_reliability')
+
+
+def test_a_best_effort_camera_is_heard(careless_robot: Any, ros: Any, tiny_site: Path) -> None:
+    careless_robot.localizer(tiny_site)
+    careless_robot.ready()
+    lives(careless_robot, ros)
+
+
+def test_camera_info_comes_late(robot: Any, ros: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.connected()
+    robot.place_camera()
+    stamp = robot.show(5)
+    robot.diagnosed('camera', 'no camera_info on /camera_info')
+    assert not robot.heard['pose_raw']
+    robot.calibrate(0)
+    assert robot.said(stamp)  # the picture has waited
+
+
+def test_camera_info_is_zero_then_good_then_another(robot: Any, ros: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.connected()
+    robot.place_camera()
+    robot.calibrate(0, k=np.zeros(9))
+    robot.diagnosed('camera', 'K is all zeros')
+    robot.show(5)
+    robot.wait(0.3)
+    assert not robot.heard['pose_raw']
+    robot.calibrate(0)
+    lives(robot, ros)
+    camera = robot.gallery.cameras[0].camera
+    smaller = camera.resized(160, 120)
+    robot.calibrate(robot.now(), width=160, height=120, k=smaller.K.ravel())
+    robot.wait(0.1)
+    robot.show(6)
+    robot.diagnosed('camera', '160x120')
+    robot.calibrate(robot.now())
+    robot.wait(0.1)
+    lives(robot, ros, 8)
+
+
+@pytest.mark.parametrize('frame', ['', 'nowhere'])
+def test_a_frame_that_is_not_in_the_tree(robot: Any, tiny_site: Path, frame: str) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    msg = robot.picture(5, robot.now())
+    msg.header.frame_id = frame
+    robot.image.publish(msg)
+    robot.diagnosed('camera', frame or 'no frame_id')
+    assert not robot.heard['pose_raw']
+
+
+def test_a_loop_in_the_tree(robot: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.connected()
+    robot.calibrate(0)
+    for parent, child in (('a', 'b'), ('b', 'a'), ('b', 'camera_optical'), ('c', 'base_link')):
+        head = messages.header(0, parent)
+        robot.tf_static.publish(messages.transform(head, child, np.eye(4)))
+    robot.wait(0.2)
+    robot.show(5)
+    robot.diagnosed('camera', 'let only one node publish')
+    assert not robot.heard['pose_raw']
+
+
+def test_no_odometry_gives_poses_but_no_transform(robot: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    robot.shown(5, around=False)
+    robot.diagnosed('odometry', "no frame 'odom'")
+    assert not robot.transforms()
+
+
+def test_odometry_falls_silent(robot: Any, ros: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site, odom_source='topic')
+    robot.ready()
+    lives(robot, ros)
+    robot.diagnosed('odometry', 'no odometry from /odom')
+
+
+@pytest.mark.parametrize('source', ['tf', 'topic'])
+def test_odometry_with_nan(robot: Any, ros: Any, tiny_site: Path, source: str) -> None:
+    robot.localizer(tiny_site, odom_source=source)
+    robot.ready()
+    robot.until(lambda: source == 'tf' or robot.odom.get_subscription_count(), 'odom')
+    lives(robot, ros)
+    head = messages.header(robot.now(), 'odom')
+    bad = se3.transform(np.eye(3), [np.nan, 0, 0])
+    if source == 'tf':
+        robot.tf.publish(messages.transform(head, 'base_link', bad))
+    told = Odometry(header=head, child_frame_id='base_link')
+    told.pose.pose.orientation.w = 0.0
+    robot.odom.publish(told)
+    robot.diagnosed('odometry', 'NaN' if source == 'tf' else 'quaternion')
+    lives(robot, ros, 8)
+    tf = robot.transforms()[-1]
+    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
+
+
+@pytest.mark.parametrize('source', ['tf', 'topic'])
+def test_odometry_that_jumps_stops_the_transform(
+    robot: Any, ros: Any, tiny_site: Path, source: str
+) -> None:
+    robot.localizer(tiny_site, odom_source=source)
+    robot.ready()
+    robot.until(lambda: source == 'tf' or robot.odom.get_subscription_count(), 'odom')
+    lives(robot, ros)
+    robot.until(robot.transforms, 'map -> odom')
+    head = messages.header(robot.now(), 'odom')
+    far = robot.T_odom_base(7) @ se3.transform(np.eye(3), [30.0, 0, 0])
+    robot.tf.publish(messages.transform(head, 'base_link', far))
+    told = Odometry(header=head, child_frame_id='base_link')
+    told.pose.pose = messages.pose(far)
+    robot.odom.publish(told)
+    robot.diagnosed('odometry', 'jumped by')
+    count = len(robot.transforms())
+    robot.wait(0.3)
+    assert len(robot.transforms()) == count
+
+
+def test_images_without_a_stamp(robot: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    robot.image.publish(robot.picture(5, 0))
+    robot.diagnosed('camera', 'no stamp')
+    assert robot.until(lambda: robot.heard['pose'], 'a pose')
+
+
+def test_images_that_are_not_newer_are_left_out(robot: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    stamp = robot.show(5)
+    robot.said(stamp)
+    robot.image.publish(robot.picture(5, stamp))
+    robot.image.publish(robot.picture(5, stamp - S // 10))
+    robot.diagnosed('camera', 'no newer than the last')
+    assert robot.until(lambda: len(robot.heard['pose_raw']), 'pose_raw') == 1
+
+
+def test_stamps_of_another_clock(robot: Any, ros: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    robot.shown(5, stamp_ns=robot.now() - 3600 * S)
+    robot.diagnosed('clock', 'set use_sim_time')
+    lives(robot, ros)
+
+
+def test_stamps_that_go_back_start_anew(robot: Any, ros: Any, tiny_site: Path) -> None:
+    robot.localizer(tiny_site)
+    robot.ready()
+    now = robot.now()
+    robot.shown(5, stamp_ns=now)
+    robot.until(robot.transforms, 'map -> odom')
+    robot.shown(6, stamp_ns=now - 4 * S)
+    robot.diagnosed('clock', 'went back by 4.0 s')
+    robot.shown(7, stamp_ns=now - 3 * S)
+    tf = robot.transforms()[-1]
+    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
+
+
+def test_simulated_time_that_does_not_come_then_comes_then_loops(
+    robot: Any, ros: Any, tiny_site: Path
+) -> None:
+    from builtin_interfaces.msg import Time
+    from rosgraph_msgs.msg import Clock
+
+    def tick(ns: int) -> None:
+        robot.clock.publish(Clock(clock=Time(sec=ns // S, nanosec=ns % S)))
+        robot.wait(0.05)
+
+    robot.localizer(tiny_site, use_sim_time=True)
+    robot.ready()
+    robot.diagnosed('clock', '/clock does not come')
+    for run in range(2):
+        tick(100 * S)
+        if run:
+            robot.diagnosed('clock', 'set back by')
+            robot.heard['pose'].clear()
+        robot.show(5, stamp_ns=100 * S)
+        tick(100 * S + S // 50)
+        robot.said(100 * S)
+        tick(100 * S + S // 10)
+        robot.until(robot.transforms, 'map -> odom')
+        robot.shown(6, stamp_ns=101 * S)
+        tick(102 * S)
+    tf = robot.transforms()[-1]
+    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
+
+
+def test_a_map_that_is_not_there_leaves_the_node_inactive(
+    robot: Any, ros: Any, tiny_site: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    robot.localizer(tmp_path / 'site')
+    assert robot.call(GetState, 'vloc_localizer/get_state').current_state.label == 'inactive'
+    robot.diagnosed('map', str(tmp_path / 'site'))
+    answer = robot.call(Trigger, 'vloc_localizer/relocalize')
+    assert not answer.success
+    assert 'not active' in answer.message
+    assert not robot.call(Trigger, 'vloc_localizer/reload_map').success
+    shutil.copytree(tiny_site, tmp_path / 'site')
+    assert robot.call(Trigger, 'vloc_localizer/reload_map').success
+    assert robot.call(GetState, 'vloc_localizer/get_state').current_state.label == 'active'
+    robot.ready()
+    lives(robot, ros)
+
+
+def test_a_map_replaced_while_running(
+    robot: Any, ros: Any, tiny_site: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    site = tmp_path / 'site'
+    shutil.copytree(tiny_site, site)
+    robot.localizer(site)
+    robot.ready()
+    lives(robot, ros)
+    (site / 'submaps/00/head.onnx').write_bytes(b'no graph')
+    lives(robot, ros, 8)  # the map in memory is whole
+    answer = robot.call(Trigger, 'vloc_localizer/reload_map')
+    assert not answer.success
+    assert 'the map before is kept' in answer.message
+    lives(robot, ros, 9)
+    shutil.rmtree(site)
+    shutil.copytree(tiny_site, site)
+    assert robot.call(Trigger, 'vloc_localizer/reload_map').success
+    lives(robot, ros, 6)
