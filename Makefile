@@ -8,7 +8,7 @@ STAMP  := .venv/.stamp-$(or $(ROS_DISTRO),pypi)
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env lint format types test test-slow build test-colcon clean clean-env
+.PHONY: help env demo lint format types test test-slow build test-colcon clean clean-env
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,6 +36,9 @@ test: lint types  ## everything that must pass before a commit, in minutes
 test-slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -n $(JOBS) -m slow
 
+demo: $(STAMP)  ## a pose out of camera images on real ROS 2 topics (BAG=, MAP_BAG=: of your own recordings)
+	$(BIN)/python tools/demo.py $(if $(BAG),--bag '$(BAG)') $(if $(MAP_BAG),--map-bag '$(MAP_BAG)')
+
 build: $(STAMP)  ## colcon build, into build/ and install/
 	$(BIN)/python -m colcon build
 
@@ -43,7 +46,7 @@ test-colcon: build  ## colcon test
 	$(BIN)/python -m colcon test --event-handlers console_direct+ --return-code-on-test-failure
 
 clean:  ## remove what build and the tools left
-	rm -rf build install log *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build install log *.egg-info .pytest_cache .ruff_cache .hypothesis .demo
 
 clean-env: clean  ## remove .venv as well
 	rm -rf .venv

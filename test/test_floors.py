@@ -187,7 +187,7 @@ def test_a_breach_is_found(tmp_path: Path, file: str, line: str, what: str) -> N
         'vloc_models/geometry/__init__.py': '',
         'vloc_models/geometry/se3.py': 'from vloc_models import __version__',
         'vloc_models/geometry/tensors.py': 'import torch',
-        'vloc_models/metrics/pictures.py': 'import cv2\nfrom vloc_models.metrics import trajectory',
+        'vloc_models/metrics/pictures.py': 'import cv2\nfrom vloc_models.metrics import html',
         'vloc_models/frames/bag.py': 'import rosbags\nfrom vloc_models import records, tum',
         'vloc_models/engines/onnx_engine.py': 'import onnxruntime',
         'vloc_models/export/to_tensorrt.py': 'import tensorrt, onnx',

@@ -61,9 +61,7 @@ def camera_from_info(msg: Any, rectified: bool, where: str) -> Camera:
     return camera
 
 
-_FIX_ZERO = (
-    'calibrate it (ros2 run camera_calibration cameracalibrator), or give its file'
-)
+_FIX_ZERO = 'calibrate it (ros2 run camera_calibration cameracalibrator), or give its file'
 
 
 def _get(msg: Any, name: str) -> Sequence[float]:
