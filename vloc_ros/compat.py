@@ -3,11 +3,11 @@
 from rclpy.clock import Clock, ClockType  # pyright: ignore[reportPrivateImportUsage]
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-__all__ = ['SubscriptionEventCallbacks', 'steady_clock', 'wall_clock']
+__all__ = ['PublisherEventCallbacks', 'SubscriptionEventCallbacks', 'steady_clock', 'wall_clock']
 
 
 def steady_clock() -> Clock:

@@ -1,10 +1,12 @@
 """What is well and what is not, in words, for /diagnostics and the log. No ROS here."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _SHOWN_S = 5.0  # a fault is shown this long after it was last seen
+_NUMBER = re.compile(r'\d+(?:\.\d+)?')
 _SAID_AGAIN_S = 30.0  # the same words are logged no more often
 
 
@@ -74,9 +76,9 @@ class Health:
         return self._parts.setdefault(name, Part(name))
 
     def _say(self, line: str) -> None:
-        now_s = self._now_s()
-        if now_s - self._said.get(line, float('-inf')) >= _SAID_AGAIN_S:
-            if len(self._said) > 1000:  # lines with ever new numbers must not fill the memory
+        now_s, alike = self._now_s(), _NUMBER.sub('0', line)  # other numbers are no news
+        if now_s - self._said.get(alike, float('-inf')) >= _SAID_AGAIN_S:
+            if len(self._said) > 1000:  # a hostile stream must not fill the memory
                 self._said.clear()
-            self._said[line] = now_s
+            self._said[alike] = now_s
             self._log(line)

@@ -1,6 +1,7 @@
 """What the localizer publishes: poses, status, TF, overlay, map points."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -13,7 +14,7 @@ from tf2_msgs.msg import TFMessage
 
 from vloc_models.records import Array, Fix, Track, Verdict
 from vloc_ros import messages
-from vloc_ros.compat import wall_clock
+from vloc_ros.compat import PublisherEventCallbacks, wall_clock
 from vloc_ros.health import Health
 from vloc_ros.parameters import LocalizerParameters
 
@@ -25,7 +26,9 @@ class Diagnostics:
         """Create the publisher."""
         self._node = node
         self._wall = wall_clock()
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)
+        make = node.create_publisher
+        self._publisher = make(DiagnosticArray, '/diagnostics', 10, event_callbacks=quiet)
 
     def publish(self, health: Health) -> None:
         """How every part is."""
@@ -44,7 +47,9 @@ class Outputs:
         """Create the publishers."""
         self._node, self.parameters = node, parameters
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        make = node.create_publisher
+        # the executor looks at every event of every publisher each time it wakes
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)
+        make = partial(node.create_publisher, event_callbacks=quiet)
         self._pose = make(PoseWithCovarianceStamped, '~/pose', 10)
         self._raw = make(PoseWithCovarianceStamped, '~/pose_raw', 100)
         self._status = make(DiagnosticArray, '~/status', 100)

@@ -21,4 +21,4 @@ def told_when_incompatible(
             f'nothing comes; change {where}',
         )
 
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible, use_default_callbacks=False)

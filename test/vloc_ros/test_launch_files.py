@@ -48,7 +48,7 @@ def test_there_are_three() -> None:
 
 @pytest.mark.parametrize('path', LAUNCH, ids=lambda path: path.name)
 def test_its_arguments_are_described(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    launch = pytest.importorskip('launch', reason='no ROS 2 launch here')
+    launch = pytest.importorskip('launch.actions', reason='no ROS 2 launch here')
     packages = pytest.importorskip('ament_index_python.packages')
     monkeypatch.setattr(packages, 'get_package_share_directory', lambda name: str(ROOT))
     space: dict = {'__file__': str(path)}
@@ -56,7 +56,7 @@ def test_its_arguments_are_described(path: Path, monkeypatch: pytest.MonkeyPatch
     declared = [
         entity
         for entity in space['generate_launch_description']().entities
-        if isinstance(entity, launch.actions.DeclareLaunchArgument)
+        if isinstance(entity, launch.DeclareLaunchArgument)
     ]
     assert declared
     assert all(one.description.endswith('.') for one in declared)
