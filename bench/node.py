@@ -76,6 +76,7 @@ class Row:
     answered: int
     skipped: int  # the rest, on purpose: a newer picture was there
     latency_ms: tuple[float, float, float]  # median, 90 %, 99 %: stamp to pose on the wire
+    published_ms: float  # median, of it: until the node published it
     solve_ms: float  # median, of it: decoding and finding the pose
     cpu_percent: float  # of one core
     memory_mb: float
@@ -87,6 +88,7 @@ class Wire:
 
     latency: dict[int, float] = field(default_factory=dict)
     solve: dict[int, float] = field(default_factory=dict)
+    published: dict[int, float] = field(default_factory=dict)  # until the node published it
 
     def pose(self, msg: PoseWithCovarianceStamped) -> None:
         """Take ~/pose_raw."""
@@ -97,7 +99,9 @@ class Wire:
         """Take ~/status."""
         values = {pair.key: pair.value for one in msg.status for pair in one.values}
         if 'solve_ms' in values:
-            self.solve[stamp_ns(msg.header.stamp)] = float(values['solve_ms'])
+            stamp = stamp_ns(msg.header.stamp)
+            self.solve[stamp] = float(values['solve_ms'])
+            self.published[stamp] = float(values['latency_ms'])
 
 
 class Feeder:
@@ -182,6 +186,7 @@ def measure(feeder: Feeder, wire: Wire, pid: int, rate_hz: float, seconds: float
         len(solved),
         len(stamps) - len(solved),
         percentiles(found),
+        percentiles([wire.published[s] for s in stamps if s in wire.published])[0],
         percentiles(solved)[0],
         100 * (after.cpu_s - before.cpu_s) / took,
         after.memory_mb,
@@ -228,7 +233,7 @@ def start(options: Options, feeder: Feeder) -> 'subprocess.Popen[bytes]':
 
 def main(options: Options) -> int:
     """Measure, print, write."""
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=140)
     peer = alone(options)
     rclpy.init()
     node, wire = Node('bench'), Wire()
@@ -260,8 +265,8 @@ def main(options: Options) -> int:
 def show(console: Console, rows: list[Row], peer: tuple[float, float, float]) -> None:
     """The table."""
     table = Table(box=None, pad_edge=False)
-    for name in ('', 'sent', 'answered', 'skipped', 'stamp to pose: 50, 90, 99 %', 'solve',
-                 'beyond locate', 'CPU', 'memory'):  # fmt: skip
+    for name in ('', 'sent', 'answered', 'skipped', 'stamp to pose: 50, 90, 99 %', 'published',
+                 'solved in', 'beyond', 'CPU', 'memory'):  # fmt: skip
         table.add_column(name, justify='right')
     table.add_row('locate alone', '', '', '', '{:.0f}, {:.0f}, {:.0f} ms'.format(*peer))
     for row in rows:
@@ -269,6 +274,7 @@ def show(console: Console, rows: list[Row], peer: tuple[float, float, float]) ->
             f'{row.rate_hz:g} Hz',
             *map(str, (row.sent, row.answered, row.skipped)),
             '{:.0f}, {:.0f}, {:.0f} ms'.format(*row.latency_ms),
+            f'{row.published_ms:.0f} ms',
             f'{row.solve_ms:.0f} ms',
             f'{row.latency_ms[0] - row.solve_ms:.1f} ms',
             f'{row.cpu_percent:.0f} %',

@@ -29,7 +29,7 @@ F0 = [unit for row in FLOORS[:7] for unit in row]
 
 ROS = """rclpy rosidl_runtime_py ament_index_python cv_bridge tf2_ros tf2_msgs rosbag2_py launch
 launch_ros action_msgs builtin_interfaces diagnostic_msgs geometry_msgs lifecycle_msgs nav_msgs
-rcl_interfaces sensor_msgs std_msgs std_srvs visualization_msgs"""
+rcl_interfaces rosgraph_msgs sensor_msgs std_msgs std_srvs visualization_msgs"""
 HOMES = {
     **{name: ['vloc_ros'] for name in ROS.split()},
     'rosbags': ['vloc_models.frames'],

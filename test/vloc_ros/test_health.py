@@ -81,10 +81,16 @@ def test_what_is_well_is_not_logged(heard: Listener) -> None:
 
 def test_ever_new_words_do_not_fill_the_memory(heard: Listener) -> None:
     for k in range(5000):
-        heard.health.fault('camera', f'{k} bytes')
+        heard.health.fault('camera', 'x' * k)
     assert len(heard.lines) == 5000
     assert len(heard.health._said) <= 1001
     assert len(heard.health.parts()) == 1
+
+
+def test_other_numbers_are_no_news(heard: Listener) -> None:
+    for k in range(10):
+        heard.health.fault('camera', f'{k} of {k / 7:.3f} bytes')
+    assert heard.lines == ['camera: 0 of 0.000 bytes']
 
 
 def test_the_worst_part_is_told(heard: Listener) -> None:
