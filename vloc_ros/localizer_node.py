@@ -242,8 +242,8 @@ class LocalizerNode(LifecycleNode):
             self._outputs.map_to_odom(track, ahead_ns)
 
     def _publish_status(self, fix: Fix, solved: Solved, active: Active, outputs: Outputs) -> None:
-        level, state = level_of(fix, solved), active.tracker.track(active.now_ns()).state
-        values = values_of(fix, solved, state, self.get_clock().now().nanoseconds)
+        level, track = level_of(fix, solved), active.tracker.track(active.now_ns())
+        values = values_of(fix, solved, track, self.get_clock().now().nanoseconds)
         values |= self._counts()
         outputs.status(fix.stamp_ns, level, fix.reason, {**values, 'map': self.parameters.map})
         self.health.set('localization', level, f'{fix.verdict.value}: {fix.reason}', **values)

@@ -1,6 +1,6 @@
 """What ~/status says of one frame. No ROS here."""
 
-from vloc_models.records import Fix, State, Verdict
+from vloc_models.records import Fix, Track, Verdict
 from vloc_ros.solve import Solved
 
 
@@ -11,13 +11,14 @@ def level_of(fix: Fix, solved: Solved) -> str:
     return 'error' if solved.answer is None else 'warn'
 
 
-def values_of(fix: Fix, solved: Solved, state: State, now_ns: int) -> dict[str, object]:
+def values_of(fix: Fix, solved: Solved, track: Track, now_ns: int) -> dict[str, object]:
     """The figures of one frame; those of a pose are left empty where there is none."""
     found = fix.estimate
     sub_map = solved.job.localizer.info.submaps[0]
     return {
         'verdict': fix.verdict.value,
-        'state': state.value,
+        'state': track.state.value,
+        'track': track.reason,
         'inliers': found.inliers if found else 0,
         'inlier_ratio': f'{found.inlier_ratio:.3f}' if found else '',
         'coverage': f'{found.coverage:.2f}' if found else '',

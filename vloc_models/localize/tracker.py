@@ -121,8 +121,12 @@ class Tracker:
                 del self._pending[: i + 1]
                 return
         newest_ns = self.newest_odometry_ns
-        if newest_ns is not None:  # odometry has passed, and says nothing of them
-            self._pending = [fix for fix in self._pending if fix.stamp_ns > newest_ns]
+        passed = [f for f in self._pending if newest_ns is not None and f.stamp_ns <= newest_ns]
+        if passed:
+            self._reason = (
+                f'a fix, but odometry has a gap of over {self.config.max_gap_s:g} s there'
+            )
+            del self._pending[: len(passed)]
 
     def _composed(self, fix: Fix) -> bool:
         assert fix.estimate is not None
