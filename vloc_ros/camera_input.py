@@ -91,7 +91,7 @@ class CameraInput:
                 event_callbacks=told_when_incompatible(health, 'camera', topic, fix),
             )
             for kind, topic, callback, quality, fix in (
-                (CameraInfo, 'camera_info', self._on_info, best, 'its driver'),
+                (CameraInfo, 'camera_info', self._on_info, qos, 'image_reliability'),
                 (_TYPES[transport], self.topic, self._on_image, qos, 'image_reliability'),
             )
         ]

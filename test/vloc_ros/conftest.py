@@ -88,7 +88,13 @@ class Robot:
 
     def localizer(self, site: Path | str, start: bool = True, **parameters: Any) -> LocalizerNode:
         """The node under test, spinning on a thread of its own."""
-        given = {'map': str(site), 'odom_timeout_s': 0.5, 'image_timeout_s': 0.5, **parameters}
+        given = {
+            'map': str(site),
+            'image_reliability': 'reliable',  # on a busy machine others may be lost
+            'odom_timeout_s': 0.5,
+            'image_timeout_s': 0.5,
+            **parameters,
+        }
         kwargs = {
             'namespace': given.pop('namespace', ''),
             'cli_args': ['--ros-args', *given.pop('arguments', [])],
