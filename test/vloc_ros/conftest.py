@@ -150,9 +150,13 @@ class Robot:
 
     def ask(self, kind: Any, name: str, request: Any = None) -> Any:
         """Call a service; the future of its answer."""
-        client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, f'{name} is served')
-        return client.call_async(request or kind.Request())
+        for _ in range(4):  # on a busy machine DDS may miss the first
+            client = self.node.create_client(kind, name)
+            for _ in range(50):
+                if client.service_is_ready():
+                    return client.call_async(request or kind.Request())
+                self.wait(0.1)
+        raise AssertionError(f'{name} is not served; {self.last_words()}')
 
     def relocalize(self) -> Any:
         return self.ask(Trigger, 'vloc_localizer/relocalize')
