@@ -20,7 +20,7 @@ from vloc_ros.messages import stamp_ns
 from vloc_ros.parameters import LocalizerParameters
 from vloc_ros.qos import told_when_incompatible
 
-_WAITING = 10  # images that wait for transforms, which come a little later
+_WAITING = {'best_effort': 10, 'reliable': 100}  # images, for what comes a little later
 _BACK_NS = 10**9  # stamps that go back further are another run
 _TYPES = {'raw': Image, 'compressed': CompressedImage}
 _LATE_NS = 5 * 10**9
@@ -132,7 +132,7 @@ class CameraInput:
             self._why = ''
             self._hooks.take(Picture(message, stamp, number, place))
         self._waiting = kept
-        while len(kept) > _WAITING:
+        while len(kept) > _WAITING[self.parameters.image_reliability]:
             kept.popleft()
             self.left_out += 1
 
