@@ -226,6 +226,7 @@ def start(options: Options, feeder: Feeder) -> 'subprocess.Popen[bytes]':
     end = time.monotonic() + 60
     while not feeder.images.get_subscription_count():
         if process.poll() is not None or time.monotonic() > end:
+            process.kill()
             raise VlocError('the node does not start', 'see its words above')
         time.sleep(0.1)
     return process

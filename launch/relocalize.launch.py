@@ -28,10 +28,10 @@ ARGUMENTS = {
         'Who owns map -> odom. nav2: we do. ekf: a filter does, from ~/pose. amcl: AMCL does, we '
         'give it its first pose. Empty: as params_file says.',
     ),
-    'use_sim_time': ('false', 'Take the time from /clock: simulation, or a bag.'),
+    'use_sim_time': ('', 'true takes the time from /clock: simulation, or a bag.'),
     'namespace': ('', 'Namespace of the node; /tf becomes relative to it.'),
     'params_file': (str(CONFIG), 'Parameters; what is given here wins over it.'),
-    'autostart': ('true', 'Configure and activate at once; false under a lifecycle manager.'),
+    'autostart': ('', 'true configures and activates at once; false under a lifecycle manager.'),
     'log_level': ('info', 'debug, info, warn or error.'),
 }
 PROFILES = {
@@ -61,17 +61,22 @@ def localizer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if given[name]
     }
     for name in ('use_sim_time', 'autostart'):
-        parameters[name] = given[name].lower() in ('true', '1')
+        if given[name]:
+            parameters[name] = truth(name, given[name])
     if given['odom']:
         parameters['odom_source'] = 'topic'
     parameters |= PROFILES.get(given['profile'], {})
     tf = [('/tf', 'tf'), ('/tf_static', 'tf_static')] if given['namespace'] else []
+    params_file = Path(given['params_file']).expanduser()
     node = Node(
         package='vloc_ros',
         executable='localizer_node',
         name='vloc_localizer',
         namespace=given['namespace'],
-        parameters=[ParameterFile(given['params_file'], allow_substs=True), parameters],
+        parameters=[
+            ParameterFile(params_file, allow_substs=True),
+            parameters,
+        ],
         remappings=[
             *[(name, given[name]) for name in ('image', 'camera_info', 'odom') if given[name]],
             *tf,
@@ -80,3 +85,10 @@ def localizer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         output='screen',
     )
     return [node]
+
+
+def truth(name: str, words: str) -> bool:
+    """True or false; anything else is a mistake."""
+    if words.lower() not in ('true', 'false'):
+        raise ValueError(f'{name}:={words}: give true or false')
+    return words.lower() == 'true'

@@ -236,8 +236,11 @@ def processes(demo: Demo, site: Path, play: Play, log: Path) -> Iterator[tuple[A
         finally:
             for process in started:
                 process.send_signal(2)  # SIGINT, as Ctrl-C
+            end = time.monotonic() + 20
+            while any(process.poll() is None for process in started) and time.monotonic() < end:
+                time.sleep(0.1)
             for process in started:
-                process.wait(20)
+                process.kill()  # does nothing to those that have ended
 
 
 def listen(heard: Heard, node: Any, player: Any) -> None:

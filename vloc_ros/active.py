@@ -15,6 +15,7 @@ from vloc_ros.solve import Job, Solved, solve
 from vloc_ros.worker import Worker
 
 _PATIENCE_S = 3.0  # until /clock must have come
+_ECHOES = 3  # of transforms from before we were activated
 _QUEUE = 500  # images that may wait when every one is to be solved
 
 
@@ -45,7 +46,11 @@ class Active:
         self._since_s = monotonic()
         p = parameters
         self.tracker = Tracker(TrackerConfig(bool(p.odom_frame), p.fresh_s, p.max_gap_s))
-        self.motion = MotionInput(node, p, health, self.tracker, lambda: self.camera.flush())
+        self.told_ns = 0  # the stamp of the last transform that was published
+        self.told = 0  # how many were
+        self.motion = MotionInput(
+            node, p, health, self.tracker, lambda: self.camera.flush(), self.restart
+        )
         hooks = CameraHooks(lambda: self.motion.tree, take, self.restart)
         try:
             self.camera = CameraInput(node, p, health, hooks)
@@ -75,6 +80,7 @@ class Active:
 
     def forget(self, reason: str) -> None:
         """The next fix starts the track anew; the one under way is of before."""
+        self.worker.drop_waiting()
         self.tracker.forget(reason)
 
     def results(self) -> list[Solved]:
@@ -102,3 +108,6 @@ class Active:
             self._health.set('clock', 'ok', 'runs')
         self.camera.check()
         self.motion.check()
+        if self.camera.parameters.publish_tf and self.motion.own_heard > self.told + _ECHOES:
+            words = 'another node publishes the transform of the map, too'
+            self._health.fault('node', f'{words}; stop it, or set publish_tf to false')

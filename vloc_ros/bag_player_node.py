@@ -29,6 +29,7 @@ from vloc_ros.running import Stop, run
 _CLOCK_NS = 10**7  # /clock is never further behind than this
 _SETTLE_S = 0.5  # from the first subscriber on, for the others
 _SAY_S = 10.0
+_SLICE_S, _NO_TIME = 0.05, Duration(nanoseconds=1)
 
 
 class BagPlayerNode(Node):
@@ -107,9 +108,10 @@ class BagPlayerNode(Node):
             self._await_readers()
         except VlocError as e:
             self._result = e
-        except RuntimeError:  # Ctrl-C: nothing can be published any more
-            return
-        self._ended.trigger()
+        except Exception as e:  # after Ctrl-C nothing can be published any more
+            self._result = VlocError(f'{type(e).__name__}: {e}', 'please report this')
+        if self.context.ok():
+            self._ended.trigger()
 
     def _await_subscribers(self) -> None:
         """Wait until somebody listens to the images, or for long enough."""
@@ -169,11 +171,11 @@ class BagPlayerNode(Node):
         kind = self._recording.topics[message.topic].msgtype
         try:
             data: Any = self._recording.cdr(message.raw, kind)
-        except BagError as e:  # a ROS 1 message that ROS 2 has otherwise
+            if self._left_out and kind.endswith(('TFMessage', 'tfMessage')):
+                data = self._thinned(data)
+        except BagError as e:  # a ROS 1 message that ROS 2 has otherwise, or a damaged one
             self._skip(message.topic, e)
             return
-        if self._left_out and message.topic.endswith('tf'):
-            data = self._thinned(data)
         self._out[message.topic].publish(data)
         self._played += 1
 
@@ -184,7 +186,10 @@ class BagPlayerNode(Node):
 
     def _thinned(self, data: bytes) -> TFMessage:
         """Without the transforms that are not wanted."""
-        all_of = deserialize_message(data, TFMessage).transforms
+        try:
+            all_of = deserialize_message(data, TFMessage).transforms
+        except Exception as e:  # rclpy raises several types on damaged bytes
+            raise BagError(f'a damaged message: {e}', 'record again') from e
         kept = [
             t
             for t in all_of
@@ -193,8 +198,10 @@ class BagPlayerNode(Node):
         return TFMessage(transforms=kept)
 
     def _await_readers(self) -> None:
-        for out in self._out.values():
-            out.wait_for_all_acked(Duration(seconds=self.parameters.until_read_s))
+        until_s = monotonic() + self.parameters.until_read_s
+        waiting = list(self._out.values())
+        while waiting and monotonic() < until_s and not self._stopped.wait(_SLICE_S):
+            waiting = [out for out in waiting if not out.wait_for_all_acked(_NO_TIME)]
         self.get_logger().info(f'the end: {self._played} messages')
 
 

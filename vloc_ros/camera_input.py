@@ -102,6 +102,7 @@ class CameraInput:
         self._waiting: deque[tuple[Any, int, int]] = deque()
         self._why = ''  # images wait
         self.wanted = True  # False: images are counted, but not handed on
+        self.urgent = False  # True: the next one is handed on in any case
         self._checked = (0, monotonic())
 
     def close(self) -> None:
@@ -190,12 +191,6 @@ class CameraInput:
             fault = f'{self.topic}: images have no stamp, the time they came is taken'
             self._health.fault('camera', f'{fault}; let the driver stamp them')
             stamp = now
-        elif abs(now - stamp) > _LATE_NS and now:
-            self._health.fault(
-                'clock',
-                f"images are dated {(stamp - now) / 1e9:+.0f} s from this node's clock; set "
-                'use_sim_time where a bag is played, else synchronise the clocks',
-            )
         if self._last_ns is not None and stamp < self._last_ns - _BACK_NS:
             self._hooks.restart(
                 f'the stamps of images went back by {(self._last_ns - stamp) / 1e9:.1f} s'
@@ -206,8 +201,17 @@ class CameraInput:
                 'camera', f'{self.topic}: an image that is no newer than the last is left out'
             )
             return
+        elif abs(now - stamp) > _LATE_NS and now:
+            self._health.fault(
+                'clock',
+                f"images are dated {(stamp - now) / 1e9:+.0f} s from this node's clock; set "
+                'use_sim_time where a bag is played, else synchronise the clocks',
+            )
+            if stamp > now:  # it would end whatever comes in time
+                self.left_out += 1
+                return
         self._last_ns = stamp
-        if not self.wanted or self._too_soon(stamp):
+        if not self.urgent and (not self.wanted or self._too_soon(stamp)):
             self.left_out += 1
             return
         self._taken_ns = stamp

@@ -72,6 +72,11 @@ class Health:
         told = [(level, f'{name}: {words}') for name, level, words, _ in self.parts()]
         return max(told, key=lambda pair: order.index(pair[0]), default=('ok', ''))
 
+    def trouble(self) -> str:
+        """The words of the part that is worst off; '' where all is well."""
+        level, words = self.worst()
+        return '' if level == 'ok' else words
+
     def _part(self, name: str) -> Part:
         return self._parts.setdefault(name, Part(name))
 

@@ -40,6 +40,7 @@ from vloc_ros.status import level_of, values_of
 log = logging.getLogger(__name__)
 _OK, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _TICK_S, _TICKS_A_CHECK = 0.1, 10
+_CLOCK_STEP_NS = 10**9  # a stamp that is older than this is of a clock that was set back
 
 
 class LocalizerNode(LifecycleNode):
@@ -57,6 +58,9 @@ class LocalizerNode(LifecycleNode):
         self.parameters = declare(LocalizerParameters, self)
         self.health = Health(self.get_logger().warning)
         self._localizer: Localizer | None = None
+        self._map_path = ''  # that it is of
+        self._reloads: list[Thread] = []
+        self._lacks_map = False  # and would be active else
         self._outputs: Outputs | None = None
         self._active: Active | None = None
         self._enabled = True
@@ -67,7 +71,9 @@ class LocalizerNode(LifecycleNode):
         self._diagnostics = Diagnostics(self)
         self._results_ready = self.create_guard_condition(self._on_results)
         self.create_timer(_TICK_S, self._on_tick, clock=steady_clock())
-        self.create_timer(1 / self.parameters.tf_rate_hz, self._publish_tf)
+        # by the steady clock, because a step of the system's clock stops timers of ROS time
+        clock = None if self.get_parameter('use_sim_time').value else steady_clock()
+        self.create_timer(1 / self.parameters.tf_rate_hz, self._publish_tf, clock=clock)
         back = Duration(nanoseconds=-5 * 10**8)
         threshold = JumpThreshold(min_forward=None, min_backward=back, on_clock_change=False)
         self._jump = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
@@ -89,8 +95,6 @@ class LocalizerNode(LifecycleNode):
         """Configure and activate, where the parameter autostart asks for it."""
         if self.parameters.autostart and self.trigger_configure() == _OK:
             self.trigger_activate()
-
-    # -------------------------------------------------------------------------------- lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the map. Without one the node is configured, but cannot be activated."""
@@ -115,6 +119,8 @@ class LocalizerNode(LifecycleNode):
     def destroy_node(self) -> None:
         """End, also from the middle of something."""
         if self._made:
+            for thread in self._reloads:  # no thread may be in the networks when Python ends
+                thread.join()
             self._clean_up()
             self._jump.unregister()
         super().destroy_node()
@@ -132,22 +138,28 @@ class LocalizerNode(LifecycleNode):
 
     def _configure(self) -> bool:
         self._outputs = Outputs(self, self.parameters)
-        self._read_map()
+        try:
+            self._read_map()
+        except Exception:
+            self._clean_up()
+            raise
         self.health.set('node', 'ok', 'inactive')
         return True
 
     def _activate(self) -> bool:
         if self._localizer is None and not self._read_map():  # made in the meantime?
+            self._lacks_map = True
             return False
         ready = self._results_ready.trigger
         self._active = Active(self, self.parameters, self.health, self._take_picture, ready)
-        self._announced_run = 0
+        self._announced_run, self._lacks_map = 0, False
         self.health.set('node', 'ok', 'active')
         self.get_logger().info(f'active: images from {self._active.camera.topic}')
         return True
 
     def _deactivate(self) -> bool:
         active, self._active = self._active, None
+        self._lacks_map = False
         if active is not None:
             active.close()
             self.health.drop('camera', 'odometry', 'clock', 'localization')
@@ -162,37 +174,37 @@ class LocalizerNode(LifecycleNode):
         self._outputs = self._localizer = None
         return True
 
-    # -------------------------------------------------------------------------------- the map
-
     def _read_map(self) -> bool:
+        path = self.parameters.map
         try:
-            self._take_map(self._load())
+            self._take_map(path, self._load(path))
         except VlocError as e:
             self.health.set('map', 'error', f'{e.what}; {e.fix}')
         return self._localizer is not None
 
-    def _load(self) -> Localizer:
-        """The map of the parameter, checked.
+    def _load(self, path: str) -> Localizer:
+        """A map, checked.
 
         Raises:
             VlocError: if there is none, or it is damaged.
         """
-        if not self.parameters.map:
+        if not path:
             fix = 'set it to the folder that "vloc map" made: -p map:=FOLDER'
             raise MapError('the parameter map is empty', fix)
-        config = LocalizerConfig(threads=self.parameters.threads)
-        return Localizer.load(Path(self.parameters.map).expanduser(), config)
+        try:
+            folder = Path(path).expanduser()
+        except RuntimeError as e:  # the home of nobody
+            raise MapError(f'{path}: {e}', 'write the path in full') from e
+        return Localizer.load(folder, LocalizerConfig(threads=self.parameters.threads))
 
-    def _take_map(self, localizer: Localizer) -> None:
-        self._localizer = localizer
+    def _take_map(self, path: str, localizer: Localizer) -> None:
+        self._localizer, self._map_path = localizer, path
         made = localizer.info.provenance
-        words = f'{self.parameters.map}, made of {", ".join(made.bags) or "?"} on {made.date}'
+        words = f'{path}, made of {", ".join(made.bags) or "?"} on {made.date}'
         self.health.set('map', 'ok', words)
         self.get_logger().info(f'map {words}')
         if self._outputs is not None and localizer.landmarks is not None:
             self._outputs.map_points(localizer.landmarks.points)
-
-    # -------------------------------------------------------------------------------- pictures
 
     def _take_picture(self, picture: Picture) -> None:
         active = self._active
@@ -227,32 +239,39 @@ class LocalizerNode(LifecycleNode):
         self._requests.solved(picture.number, fix)
 
     def _publish_accepted(self, fix: Fix, active: Active, outputs: Outputs) -> None:
-        if not self.parameters.odom_frame:
-            outputs.map_to_base(fix, active.motion.body)
-        elif not active.tracker.waiting:
-            self._publish_tf()
-        if self.parameters.publish_initialpose and self._announced_run != active.tracker.runs:
+        assert fix.estimate is not None
+        if not self.parameters.odom_frame and self.parameters.publish_tf:
+            outputs.map_to(active.motion.body, fix.stamp_ns, fix.estimate.T_map_base)
+            active.told += 1
+        self._publish_tf()
+        if outputs.initial_pose_wanted and self._announced_run != active.tracker.runs:
             outputs.initial_pose(fix)
             self._announced_run = active.tracker.runs
 
     def _publish_tf(self) -> None:
-        if self._active is not None and self._outputs is not None:
-            track = self._active.tracker.track(self._active.now_ns())
-            ahead_ns = round(self.parameters.transform_tolerance_s * 1e9)
-            self._outputs.map_to_odom(track, ahead_ns)
+        """Map -> odom by now, if it is known and its stamp is news."""
+        active, now_ns = self._active, self.get_clock().now().nanoseconds
+        if active is None or self._outputs is None or not self.parameters.publish_tf or not now_ns:
+            return
+        track = active.tracker.track(active.now_ns())
+        stamp_ns = track.stamp_ns + round(self.parameters.transform_tolerance_s * 1e9)
+        if track.T_map_odom is None or 0 <= active.told_ns - stamp_ns < _CLOCK_STEP_NS:
+            return
+        self._outputs.map_to(self.parameters.odom_frame, stamp_ns, track.T_map_odom)
+        active.told_ns = stamp_ns
+        active.told += 1
 
     def _publish_status(self, fix: Fix, solved: Solved, active: Active, outputs: Outputs) -> None:
-        level, track = level_of(fix, solved), active.tracker.track(active.now_ns())
+        track = active.tracker.track(active.now_ns())
+        level = level_of(fix, solved, track)
         values = values_of(fix, solved, track, self.get_clock().now().nanoseconds)
         values |= self._counts()
-        outputs.status(fix.stamp_ns, level, fix.reason, {**values, 'map': self.parameters.map})
+        outputs.status(fix.stamp_ns, level, fix.reason, {**values, 'map': self._map_path})
         self.health.set('localization', level, f'{fix.verdict.value}: {fix.reason}', **values)
 
     def _counts(self) -> dict[str, object]:
         left_out = self._active.camera.left_out if self._active else 0
         return {'solved': self._solved, 'skipped': self._skipped + left_out}
-
-    # -------------------------------------------------------------------------------- time
 
     def _on_jump(self, jump: TimeJump) -> None:
         if self._active is not None:
@@ -264,12 +283,14 @@ class LocalizerNode(LifecycleNode):
         check = self._ticks % _TICKS_A_CHECK == 0
         overdue = self._requests.overdue()
         if self._active is not None:
-            self._active.camera.wanted = self._enabled or bool(self._requests)
+            self._active.camera.wanted = self._enabled
+            self._active.camera.urgent = bool(self._requests)
             self._active.camera.flush()
             if check or overdue:
                 self._active.check()
         if overdue:
-            self._requests.give_up(f'no image was solved in time: {self.health.worst()[1]}')
+            words = self.health.trouble() or 'do images come?'
+            self._requests.give_up(f'no image was solved in time: {words}')
         if check:
             self._publish_idle_status()
             self._diagnostics.publish(self.health)
@@ -278,6 +299,8 @@ class LocalizerNode(LifecycleNode):
         """Where no frame was solved for a while: what is in the way."""
         if self._outputs is None or monotonic() - self._solved_at_s < 1.0:
             return
+        if monotonic() - self._solved_at_s > self.parameters.fresh_s and self._solved:
+            self.health.set('localization', 'warn', 'no frame was solved lately')
         level, words = self.health.worst()
         state = 'lost'
         if self._active is not None:
@@ -286,17 +309,16 @@ class LocalizerNode(LifecycleNode):
         words = words if self._enabled else 'switched off by ~/set_enabled'
         self._outputs.status(self.get_clock().now().nanoseconds, level, words, values)
 
-    # -------------------------------------------------------------------------------- calls
-
     async def _relocalize(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         if self._active is None:
-            response.success, response.message = False, f'not active: {self.health.worst()[1]}'
+            words = self.health.trouble() or 'activate the node'
+            response.success, response.message = False, f'not active: {words}'
             return response
         timeout_s, images = self.parameters.relocalize_timeout_s, self._active.camera.received
         answer = self._requests.add(images, timeout_s, self.executor)
-        self._active.camera.wanted = True
+        self._active.camera.urgent = True
         told: Any = await answer
         response.success, response.message = told
         return response
@@ -304,24 +326,29 @@ class LocalizerNode(LifecycleNode):
     async def _reload_map(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
+        path = self.parameters.map
+        if any(thread.is_alive() for thread in self._reloads):
+            response.success, response.message = False, 'another call is reading a map; call again'
+            return response
         loaded: Future[Localizer | str] = Future(executor=self.executor)
-        Thread(target=self._load_into, args=[loaded], daemon=True).start()
+        self._reloads = [Thread(target=self._load_into, args=[loaded, path])]
+        self._reloads[0].start()
         found = await loaded
         if not isinstance(found, Localizer):
-            kept = '; the map before is kept' if self._localizer else ''
+            kept = f'; {self._map_path} is kept' if self._localizer else ''
             response.success, response.message = False, f'{found}{kept}'
             return response
-        self._take_map(found)
+        self._take_map(path, found)
         if self._active is not None:
             self._active.forget('the map was read again')
-        elif self.parameters.autostart and self._outputs is not None:
+        elif self._lacks_map and self.parameters.autostart:
             self.trigger_activate()
-        response.success, response.message = True, f'read {self.parameters.map}'
+        response.success, response.message = True, f'read {path}'
         return response
 
-    def _load_into(self, loaded: 'Future[Localizer | str]') -> None:
+    def _load_into(self, loaded: 'Future[Localizer | str]', path: str) -> None:
         try:
-            loaded.set_result(self._load())
+            loaded.set_result(self._load(path))
         except VlocError as e:
             loaded.set_result(f'{e.what}; {e.fix}')
         except Exception as e:  # the caller must get an answer
@@ -332,7 +359,7 @@ class LocalizerNode(LifecycleNode):
     ) -> SetBool.Response:
         self._enabled = bool(request.data)
         if self._active is not None:
-            self._active.camera.wanted = self._enabled or bool(self._requests)
+            self._active.camera.wanted = self._enabled
         response.success, response.message = True, 'on' if self._enabled else 'off'
         return response
 

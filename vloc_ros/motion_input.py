@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -21,6 +22,8 @@ from vloc_ros.qos import told_when_incompatible
 
 _KEEP_NS = 10 * 10**9  # as tf2
 _GAP_NS = 5 * 10**8
+_AHEAD_NS = 5 * 10**9  # of our clock, and no transform is believed
+_BACK_NS = _OFF_NS = 10**9
 
 
 class MotionInput:
@@ -33,6 +36,7 @@ class MotionInput:
         health: Health,
         tracker: Tracker,
         moved: Callable[[], None],
+        restart: Callable[[str], None],
     ) -> None:
         """Subscribe.
 
@@ -42,15 +46,18 @@ class MotionInput:
             health: learns about odometry, as part "odometry".
             tracker: odometry goes there.
             moved: called when transforms have come.
+            restart: called with a reason where the stamps start anew.
         """
         self._node, self._health, self._tracker = node, health, tracker
-        self.parameters, self._moved = parameters, moved
+        self.parameters, self._moved, self._restart = parameters, moved, restart
         self.tree = TransformTree(_KEEP_NS)
         self._uses_odometry = bool(parameters.odom_frame)
         self._last_s, self._count = monotonic(), 0
         self._told_ns: int | None = None  # the newest odometry that came from TF
+        self._edges_ns: dict[tuple[str, str], int] = {}  # the newest stamp of those we need
+        self.own_heard = 0  # transforms that only we should publish
         self.body = parameters.base_frame  # '' until the first image names the camera's frame
-        self._told_faults = 0
+        self._told_faults = self._told_unplaced = 0
         fast = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
         latched = QoSProfile(
             depth=100,
@@ -84,6 +91,7 @@ class MotionInput:
         """Stamps start anew; what never moves still holds."""
         self.tree = self.tree.without_motion()
         self._told_ns = None
+        self._edges_ns.clear()
 
     def check(self) -> None:
         """Tell health how odometry is; call it about once a second."""
@@ -96,11 +104,28 @@ class MotionInput:
             return
         silent_s = monotonic() - self._last_s
         values = {'samples': self._count, 'silent_s': f'{silent_s:.1f}'}
-        if self._count and silent_s <= p.odom_timeout_s:
-            self._health.set('odometry', 'ok', f'from {self._source()}', **values)
-        elif silent_s > p.odom_timeout_s:
+        if silent_s > p.odom_timeout_s:
             words = f'no odometry from {self._source()}: {self._silence()}'
             self._health.set('odometry', 'error', words, **values)
+        elif words := self._unused():
+            self._health.set('odometry', 'error', words, **values)
+        elif self._count:
+            self._health.set('odometry', 'ok', f'from {self._source()}', **values)
+
+    def _unused(self) -> str:
+        """Why odometry is of no use though it comes, or ''."""
+        newest, now = self._tracker.newest_odometry_ns, self._node.get_clock().now().nanoseconds
+        if newest is not None and now and abs(now - newest) > _OFF_NS:
+            words = (
+                f"{self._source()} is dated {(newest - now) / 1e9:+.1f} s from this node's clock"
+            )
+            return f'{words}; let its publisher use the time of ROS'
+        waits, unplaced = self._tracker.waiting_since_ns, self._tracker.unplaced
+        if unplaced > self._told_unplaced or (waits is not None and now - waits > _OFF_NS):
+            self._told_unplaced = unplaced
+            words = f'{self._source()} has nothing at the stamps of accepted poses'
+            return f'{words}; publish it more often, or raise max_gap_s'
+        return ''
 
     def _source(self) -> str:
         p = self.parameters
@@ -116,11 +141,16 @@ class MotionInput:
             if not self._node.get_publishers_info_by_topic(topic):
                 return 'nobody publishes it; start it, remap odom, or set odom_source to tf'
             return 'it is published, but nothing comes; is it a nav_msgs/Odometry?'
+        advice = 'start odometry, set odom_frame and base_frame, or odom_frame to ""'
         try:
-            self.tree.newest_ns(p.odom_frame, self.body)
+            newest = self.tree.newest_ns(p.odom_frame, self.body)
+            if newest is None:
+                return 'it is static, which is no odometry; set odom_frame to ""'
+            self.tree.lookup(p.odom_frame, self.body, newest, _GAP_NS)
         except BagError as e:
-            return f'{e.what}; start odometry, set odom_frame and base_frame, or odom_frame to ""'
-        return 'is its publisher still running?'
+            return f'{e.what}; {advice}'
+        faults = [fault for fault in self.tree.faults if self.body in fault]
+        return faults[-1] if faults else 'is its publisher still running?'
 
     def _on_odometry(self, msg: Odometry) -> None:
         parent = msg.header.frame_id.lstrip('/')
@@ -152,11 +182,33 @@ class MotionInput:
         p = self.parameters
         own = p.map_frame, p.odom_frame or self.body
         others = [t for t in msg.transforms if (t.header.frame_id, t.child_frame_id) != own]
-        if others:
-            self.tree.add_message(TFMessage(transforms=others))
-        if others and self._uses_odometry and p.odom_source == 'tf':
+        self.own_heard += len(msg.transforms) - len(others)
+        kept = [t for t in others if self._timely(t)]
+        if kept:
+            self.tree.add_message(TFMessage(transforms=kept))
+        if kept and self._uses_odometry and p.odom_source == 'tf':
             self._odometry_of_tree()
         self._moved()
+
+    def _timely(self, transform: TransformStamped) -> bool:
+        """False for what is dated ahead of our clock; starts anew where stamps go back."""
+        edge = transform.header.frame_id.lstrip('/'), transform.child_frame_id.lstrip('/')
+        stamp, now = stamp_ns(transform.header.stamp), self._node.get_clock().now().nanoseconds
+        if now and stamp - now > _AHEAD_NS:
+            ahead_s = (stamp - now) / 1e9
+            words = f'TF {edge[0]} -> {edge[1]} is dated {ahead_s:.0f} s ahead of our clock'
+            self._health.fault('odometry', f'{words}; it is left out')
+            return False
+        if edge[0] == self.parameters.odom_frame or edge[1] == self.body:
+            newest = self._edges_ns.get(edge, stamp)
+            if stamp < newest - _BACK_NS:
+                back_s = (newest - stamp) / 1e9
+                self._restart(
+                    f'the stamps of TF {edge[0]} -> {edge[1]} went back by {back_s:.1f} s'
+                )
+                newest = stamp
+            self._edges_ns[edge] = max(newest, stamp)
+        return True
 
     def _odometry_of_tree(self) -> None:
         odom = self.parameters.odom_frame

@@ -12,7 +12,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
-from vloc_models.records import Array, Fix, Track, Verdict
+from vloc_models.records import Array, Fix, Verdict
 from vloc_ros import messages
 from vloc_ros.compat import PublisherEventCallbacks, wall_clock
 from vloc_ros.health import Health
@@ -118,18 +118,12 @@ class Outputs:
         head = messages.header(self._node.get_clock().now().nanoseconds, self.parameters.map_frame)
         self._points.publish(messages.point_cloud(head, points))
 
-    def map_to_odom(self, track: Track, ahead_ns: int) -> None:
-        """The transform that joins odometry to the map, dated ahead so that nobody waits."""
-        if self.parameters.publish_tf and track.T_map_odom is not None:
-            self._transform(
-                track.stamp_ns + ahead_ns, self.parameters.odom_frame, track.T_map_odom
-            )
+    @property
+    def initial_pose_wanted(self) -> bool:
+        """Whether AMCL is there: what is said before is lost."""
+        return self.parameters.publish_initialpose and self._initial.get_subscription_count() > 0
 
-    def map_to_base(self, fix: Fix, body: str) -> None:
-        """Where there is no odometry: the transform of the robot itself, at the image's stamp."""
-        if self.parameters.publish_tf and fix.estimate is not None:
-            self._transform(fix.stamp_ns, body, fix.estimate.T_map_base)
-
-    def _transform(self, stamp_ns: int, child: str, T_map_child: Array) -> None:
+    def map_to(self, child: str, stamp_ns: int, T_map_child: Array) -> None:
+        """The transform that joins the robot's tree to the map."""
         head = messages.header(stamp_ns, self.parameters.map_frame)
         self._tf.publish(messages.transform(head, child, T_map_child))

@@ -1,13 +1,13 @@
 """What ~/status says of one frame. No ROS here."""
 
-from vloc_models.records import Fix, Track, Verdict
+from vloc_models.records import Fix, State, Track, Verdict
 from vloc_ros.solve import Solved
 
 
-def level_of(fix: Fix, solved: Solved) -> str:
-    """How good it is: ok, warn or error."""
+def level_of(fix: Fix, solved: Solved, track: Track) -> str:
+    """How good it is: ok, warn or error; a pose that no track comes of is not all well."""
     if fix.verdict is Verdict.ACCEPTED:
-        return 'ok'
+        return 'warn' if track.state is State.LOST else 'ok'
     return 'error' if solved.answer is None else 'warn'
 
 

@@ -102,7 +102,6 @@ def test_an_image_that_cannot_be_read_names_its_topic(kit: Any, tree: TransformT
     ('base_frame', 'frame_id'),
     [
         ('', 'camera'),
-        ('', ''),
         ('', 'nobody_knows_it'),
         ('camera', 'camera'),
         ('camera', '/camera'),
@@ -113,6 +112,26 @@ def test_the_camera_may_be_the_body(kit: Any, base_frame: str, frame_id: str) ->
     camera.add_info(kit.Builder().info(S))
     T_base_cam = camera.place(TransformTree(), frame_id, S)[1]
     np.testing.assert_array_equal(T_base_cam, np.eye(4))
+
+
+def test_the_body_is_one_camera_and_has_a_name(kit: Any) -> None:
+    camera = live('')
+    camera.add_info(kit.Builder().info(S))
+    with pytest.raises(BagError, match='no frame_id'):
+        camera.place(TransformTree(), '', S)
+    camera.place(TransformTree(), 'left', S)
+    with pytest.raises(BagError, match="was 'left' and is 'right' now"):
+        camera.place(TransformTree(), 'right', 2 * S)
+
+
+def test_after_a_restart_the_camera_is_the_last_that_came(kit: Any) -> None:
+    camera, builder = live(''), kit.Builder()
+    first, second = builder.info(9 * S), builder.info(S)
+    second.k[0] *= 2
+    for info in (first, second):  # the second is of the next round already
+        camera.add_info(info)
+    camera.restart()
+    assert camera.place(TransformTree(), 'camera', 2 * S)[0].fx == second.k[0]
 
 
 @pytest.mark.parametrize('frame_id', ['camera', '/camera'])

@@ -30,11 +30,12 @@ def close(actual: Array | None, expected: Array) -> None:
 
 
 def wander(rng: np.random.Generator, count: int, step_m: float = 0.5) -> list[Array]:
-    """Any motion of at most that much a sample and axis, turning freely."""
-    Ts, where = [], rng.uniform(-50, 50, 3)
+    """Any motion of at most that much a sample and axis, turning by up to 0.26 rad."""
+    Ts, where, turn = [], rng.uniform(-50, 50, 3), Rotation.from_quat(rng.normal(size=4))
     for _ in range(count):
         T = np.eye(4)
-        T[:3, :3] = Rotation.from_quat(rng.normal(size=4)).as_matrix()
+        turn = turn * Rotation.from_rotvec(rng.uniform(-0.15, 0.15, 3))
+        T[:3, :3] = turn.as_matrix()
         where = where + rng.uniform(-step_m, step_m, 3)
         T[:3, 3] = where
         Ts.append(T)
@@ -78,7 +79,8 @@ def told(tracker: Tracker, stamp_ns: int) -> tuple[Any, ...]:
     """All a track says, to the last bit."""
     t = tracker.track(stamp_ns)
     arrays = [None if T is None else T.tobytes() for T in (t.T_map_odom, t.T_map_base)]
-    return t.stamp_ns, t.state, t.reason, *arrays, tracker.waiting, tracker.newest_odometry_ns
+    waits = tracker.waiting_since_ns, tracker.newest_odometry_ns
+    return t.stamp_ns, t.state, t.reason, *arrays, *waits
 
 
 @given(seed=st.integers(0, 2**32))

@@ -67,6 +67,8 @@ def test_the_node_gives_the_poses_of_vloc_locate(
         image_reliability='reliable',
         arguments=REMAPPED,
     )
+    robot.until(lambda: robot.node.count_publishers('vloc_localizer/pose_raw'), 'pose_raw')
+    robot.wait(1.0)  # it has to know of us, too, or the first pose is not for us
     player = play(robot, bag, '-p', 'without_transforms:=map->odom')
     robot.until(lambda: len(robot.heard['pose_raw']) == len(alone), 'all poses', 60)
     assert ended(player).startswith('0')
@@ -111,6 +113,22 @@ def test_unwanted_transforms_are_left_out(robot: Any, bag: Path) -> None:
     assert ended(player).startswith('0')
     children = {t.child_frame_id for m in robot.heard['/tf'] for t in m.transforms}
     assert children == {'base_link'}
+
+
+def test_a_damaged_transform_is_left_out(robot: Any, tmp_path: Path) -> None:
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.LATEST)
+    with Writer(tmp_path / 'bad', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection('/tf', 'tf2_msgs/msg/TFMessage', typestore=store)
+        writer.write(topic, 10**18, b'\0\1\0\0\xff\xff\xff\x7f')
+        writer.write(topic, 10**18 + 1, b'\0\1\0\0\0\0\0\0')
+    words = ['-p', 'wait_s:=0.0', '-p', 'without_transforms:=map->odom']
+    said = ended(play(robot, tmp_path / 'bad', *words))
+    assert said.startswith('0')
+    assert 'a damaged message' in said
+    assert 'the end: 1 messages' in said
 
 
 def test_it_does_not_wait_for_ever(robot: Any, bag: Path) -> None:

@@ -197,10 +197,12 @@ def test_amcl_gets_one_flat_pose_after_each_loss(robot: Any, ros: Any, tiny_site
     from geometry_msgs.msg import PoseWithCovarianceStamped
 
     robot.localizer(tiny_site, publish_tf=False, publish_initialpose=True)
+    robot.ready()
+    robot.shown(4)  # AMCL is not there yet
     robot.node.create_subscription(
         PoseWithCovarianceStamped, 'initialpose', robot.heard['initialpose'].append, 10
     )
-    robot.ready()
+    robot.wait(0.5)
     for k in (5, 6, 7):
         robot.shown(k)
     robot.wait(0.2)

@@ -42,6 +42,8 @@ class LiveCamera:
         self.topic, self.info_topic, self.base_frame = topic, file or info_topic, base_frame
         self._by_file = bool(file)
         self._infos: list[tuple[int, Camera]] = []  # changes, by their stamp
+        self._last: Camera | None = None  # that came
+        self._body = base_frame
         self._fault: BagError | None = BagError(
             f'no camera_info on {info_topic}',
             'start the camera driver, remap camera_info, or set camera_file',
@@ -67,8 +69,8 @@ class LiveCamera:
 
     def restart(self) -> None:
         """The clock was set back: only the last camera_info holds, and for any stamp."""
-        if self._infos:
-            self._infos = [(0, self._infos[-1][1])]
+        if self._infos and self._last is not None:
+            self._infos = [(0, self._last)]
 
     def place(self, tree: TransformTree, frame_id: str, stamp_ns: int) -> tuple[Camera, Array]:
         """The camera at the stamp of an image, and ``T_base_cam``.
@@ -86,11 +88,15 @@ class LiveCamera:
         stamps, cameras = zip(*self._infos, strict=True)
         camera = CameraTimeline(list(stamps), list(cameras)).at(stamp_ns)
         frame_id = frame_id.lstrip('/')
-        if not self.base_frame or frame_id == self.base_frame:
-            return camera, np.eye(4)
         if not frame_id:
             fix = 'set the frame id of the camera driver'
             raise BagError(f'{self.topic}: its images have no frame_id', fix)
+        self._body = self._body or frame_id
+        if frame_id == self._body:
+            return camera, np.eye(4)
+        if not self.base_frame:
+            what = f'{self.topic}: its frame was {self._body!r} and is {frame_id!r} now'
+            raise BagError(what, 'let one camera publish there, or set base_frame')
         try:
             return camera, tree.lookup(self.base_frame, frame_id, stamp_ns, 5 * 10**8)
         except BagError as e:
@@ -111,7 +117,7 @@ class LiveCamera:
         return View(image, *place)
 
     def _keep(self, stamp_ns: int, camera: Camera) -> None:
-        self._fault = None
+        self._fault, self._last = None, camera
         before = [change for change in self._infos if change[0] <= stamp_ns]
         if stamp_ns == 0:
             self._infos = [(0, camera)]

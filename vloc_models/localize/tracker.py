@@ -29,8 +29,11 @@ class TrackerConfig:
     fresh_s: float = 2.0  # with no fix for this long, the track is UNSURE (LOST without odometry)
     max_gap_s: float = 0.5  # odometry is not interpolated over a longer gap
     late_s: float = 1.0  # stamps that go back further are another run: the clock was set back
-    jump_m: float = 1.0  # odometry that moves on faster than max_speed_mps, and by this, was reset
+    # odometry that moves on further than these, and faster, was reset
+    jump_m: float = 1.0
     max_speed_mps: float = 10.0
+    jump_rad: float = 0.6
+    max_turn_rad_s: float = 6.0
 
 
 class Tracker:
@@ -39,12 +42,13 @@ class Tracker:
     def __init__(self, config: TrackerConfig) -> None:
         self.config = config
         self.runs = 0  # rises with every new start: fixes of pictures from before are worthless
+        self.unplaced = 0  # accepted fixes at whose stamp odometry has a gap
         self.clear('no fix yet')
 
     def clear(self, reason: str) -> None:
         """Forget everything; ``reason`` in words is told until the next fix."""
         self._odometry = Samples('odometry', _KEEP_NS)
-        self._newest: tuple[int, Array] | None = None  # odometry: stamp, position [3]
+        self._newest: tuple[int, Array, Array] | None = None  # odometry: stamp, t, quat_xyzw
         self.forget(reason)
 
     def forget(self, reason: str) -> None:
@@ -63,13 +67,13 @@ class Tracker:
         """
         if refused := Samples('odometry').add(stamp_ns, t, quat_xyzw):
             return refused
-        fault = self._broken(stamp_ns, t)
+        fault = self._broken(stamp_ns, np.array(t), np.array(quat_xyzw))
         if fault:
             self.clear(fault)
         if refused := self._odometry.add(stamp_ns, t, quat_xyzw):
             return refused
         if self._newest is None or stamp_ns >= self._newest[0]:
-            self._newest = stamp_ns, np.array(t, np.float64)
+            self._newest = stamp_ns, np.array(t, np.float64), np.array(quat_xyzw, np.float64)
         self._settle()
         return fault
 
@@ -110,9 +114,9 @@ class Tracker:
         return None if self._newest is None else self._newest[0]
 
     @property
-    def waiting(self) -> bool:
-        """Whether an accepted fix waits for odometry at its stamp."""
-        return bool(self._pending)
+    def waiting_since_ns(self) -> int | None:
+        """The stamp of the oldest accepted fix that waits for odometry; None without any."""
+        return self._pending[0].stamp_ns if self._pending else None
 
     def _settle(self) -> None:
         """Compose the newest fix that odometry has reached with it; drop those before."""
@@ -122,11 +126,8 @@ class Tracker:
                 return
         newest_ns = self.newest_odometry_ns
         passed = [f for f in self._pending if newest_ns is not None and f.stamp_ns <= newest_ns]
-        if passed:
-            self._reason = (
-                f'a fix, but odometry has a gap of over {self.config.max_gap_s:g} s there'
-            )
-            del self._pending[: len(passed)]
+        self.unplaced += len(passed)
+        del self._pending[: len(passed)]
 
     def _composed(self, fix: Fix) -> bool:
         assert fix.estimate is not None
@@ -144,14 +145,24 @@ class Tracker:
         except BagError:
             return None
 
-    def _broken(self, stamp_ns: int, t: Sequence[float]) -> str:
-        """Why this sample cannot follow the ones before, in words, or ''."""
+    def _broken(self, stamp_ns: int, t: Array, quat_xyzw: Array) -> str:
+        """Why this sample cannot follow the ones before, in words, or ''.
+
+        After a silence no more is allowed than after ``max_gap_s``: a driver that starts again
+        may start elsewhere, and to lose the track for one fix is better than to be wrong.
+        """
         if self._newest is None:
             return ''
-        passed_s = (stamp_ns - self._newest[0]) / 1e9
-        if passed_s < -self.config.late_s:
+        c, (newest_ns, newest_t, newest_quat) = self.config, self._newest
+        passed_s = (stamp_ns - newest_ns) / 1e9
+        if passed_s < -c.late_s:
             return f'the stamps of odometry went back by {-passed_s:.1f} s'
-        moved_m = float(np.linalg.norm(np.array(t, np.float64) - self._newest[1]))
-        if moved_m > self.config.jump_m + self.config.max_speed_mps * abs(passed_s):
+        counted_s = min(abs(passed_s), c.max_gap_s)
+        moved_m = float(np.linalg.norm(t - newest_t))
+        if moved_m > c.jump_m + c.max_speed_mps * counted_s:
             return f'odometry jumped by {moved_m:.1f} m in {abs(passed_s):.2f} s'
+        cosine = abs(float(quat_xyzw @ newest_quat))  # both of unit length, but for 1 %
+        turned_rad = 2 * float(np.arccos(min(cosine, 1.0)))
+        if turned_rad > c.jump_rad + c.max_turn_rad_s * counted_s:
+            return f'odometry jumped by {np.degrees(turned_rad):.0f} deg in {abs(passed_s):.2f} s'
         return ''
