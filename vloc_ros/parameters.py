@@ -61,7 +61,7 @@ class LocalizerParameters:
     )
     tf_rate_hz: float = param(30.0, 'How often map -> odom is published.', (1.0, 200.0))
     transform_tolerance_s: float = param(
-        0.1,
+        0.2,
         'map -> odom is dated this much ahead, so that nobody waits for it.',
         (0.0, 2.0),
         live=True,
