@@ -1,6 +1,8 @@
 """A robot that drives past the gallery's wall, on real topics, and the node under test."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from array import array
@@ -58,6 +60,7 @@ class Robot:
         self._mine.add_node(self.node)
         self._threads: list[threading.Thread] = []
         self._nodes: list[Any] = []
+        self._processes: list[subprocess.Popen[str]] = []
         make, fast = self.node.create_publisher, QoSProfile(depth=10, reliability=reliability)
         self.image = make(Image, 'image', fast)
         self.compressed = make(CompressedImage, 'image/compressed', fast)
@@ -110,6 +113,18 @@ class Robot:
         if start:
             node.start()
         return node
+
+    def run(self, module: str, *words: str) -> 'subprocess.Popen[str]':
+        """A node as a process of its own; killed at the end, if need be."""
+        process = subprocess.Popen(
+            [sys.executable, '-m', f'vloc_ros.{module}', '--ros-args', *words],
+            env={**os.environ, 'ROS_DOMAIN_ID': str(_DOMAIN)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._processes.append(process)
+        return process
 
     def spin(self, node: Any) -> None:
         """Spin a node of ours, from now to the end of the test."""
@@ -277,6 +292,9 @@ class Robot:
 
     def close(self) -> None:
         self._closing = True
+        for process in self._processes:
+            process.kill()
+            process.communicate()
         for thread in self._threads:
             thread.join(10.0)
         for node in [*self._nodes, self.node]:

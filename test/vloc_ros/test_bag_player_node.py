@@ -1,8 +1,6 @@
 """A recording onto topics, and through the node: the same poses as without ROS."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +32,7 @@ def bag(gallery: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def play(robot: Any, bag: Path | str, *words: str) -> 'subprocess.Popen[str]':
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(robot.node.context.get_domain_id())}
-    given = ['-p', f'bag:={bag}', *words]
-    command = [sys.executable, '-m', 'vloc_ros.bag_player_node', '--ros-args', *given]
-    return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    return robot.run('bag_player_node', '-p', f'bag:={bag}', *words)
 
 
 def ended(process: 'subprocess.Popen[str]') -> str:

@@ -3,8 +3,6 @@
 import gc
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -105,17 +103,10 @@ def test_fifty_cycles_leave_nothing_behind(robot: Any, tiny_site: Path) -> None:
     assert last < first + 40  # a map in memory, with its networks, is about that much
 
 
-def start(words: list[str], domain: int) -> 'subprocess.Popen[str]':
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
-    command = [sys.executable, '-m', 'vloc_ros.localizer_node', '--ros-args', *words]
-    return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
 def test_a_process_ends_cleanly(robot: Any, tiny_site: Path, how: signal.Signals) -> None:
-    process = start(['-p', f'map:={tiny_site}'], robot.node.context.get_domain_id())
+    words = ['-p', f'map:={tiny_site}', '-p', 'image_reliability:=reliable']
+    process = robot.run('localizer_node', *words)
     robot.ready()
     robot.shown(5)
     robot.show(6)  # is being solved when the end comes
@@ -135,8 +126,8 @@ def test_a_process_ends_cleanly(robot: Any, tiny_site: Path, how: signal.Signals
         (['--params-file', '/nowhere.yaml'], 'check the arguments'),
     ],
 )
-def test_bad_arguments_are_one_line(words: list[str], told: str) -> None:
-    process = start(words, 99)
+def test_bad_arguments_are_one_line(robot: Any, words: list[str], told: str) -> None:
+    process = robot.run('localizer_node', *words)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert told in errors
