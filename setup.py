@@ -32,7 +32,13 @@ REQUIRES = [
 
 # onnx and onnxscript are needed to export a network, so they travel with torch, not with a robot.
 EXPORT = ['onnx>=1.16,<2', 'onnxscript>=0.3,<1']
-TEST = ['pytest>=8', 'pytest-timeout>=2.3', 'pytest-xdist>=3.5', 'hypothesis>=6.100']
+TEST = [
+    'pytest>=8',
+    'pytest-timeout>=2.3',
+    'pytest-xdist>=3.5',
+    'pytest-rerunfailures>=14',
+    'hypothesis>=6.100',
+]
 # pyright[nodejs] carries its node.js in a wheel; the plain one would download it at the first run.
 LINT = ['ruff>=0.12', 'pyright[nodejs]>=1.1.405']
 

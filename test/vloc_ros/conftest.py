@@ -189,6 +189,8 @@ class Robot:
         out = self.compressed if compressed else self.image
         wanted = (out, self.info, self.tf, self.tf_static)
         self.until(lambda: all(p.get_subscription_count() for p in wanted), 'subscriptions')
+        names = [f'vloc_localizer/{name}' for name in _HEARD]
+        self.until(lambda: all(map(self.node.count_publishers, names)), 'publishers')
         self.wait(0.25)  # they have to know of us, too
 
     def place_camera(self) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
@@ -17,6 +18,9 @@ from std_srvs.srv import Trigger
 
 from vloc_models.geometry import se3
 from vloc_ros import messages
+
+# DDS on a machine that is busy with other tests may find a topic or service late, or never
+pytestmark = pytest.mark.flaky(reruns=2, only_rerun=['not within', 'is not served'])
 
 S = 10**9
 
@@ -420,8 +424,9 @@ def test_one_map_is_read_at_a_time(robot: Any, tiny_site: Path) -> None:
 
 
 def test_a_node_that_was_deactivated_stays_so(robot: Any, tiny_site: Path) -> None:
-    node = robot.localizer(tiny_site)
+    robot.localizer(tiny_site)
     robot.connected()
-    node.trigger_deactivate()
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    assert robot.call(ChangeState, 'vloc_localizer/change_state', request).success
     assert robot.call(Trigger, 'vloc_localizer/reload_map').success
     assert robot.call(GetState, 'vloc_localizer/get_state').current_state.label == 'inactive'

@@ -19,6 +19,9 @@ from vloc_models.localize.localizer import Localizer
 from vloc_models.localize.replay import replay
 from vloc_ros.messages import stamp_ns
 
+# DDS on a machine that is busy with other tests may find a topic or service late, or never
+pytestmark = pytest.mark.flaky(reruns=2, only_rerun=['not within', 'is not served'])
+
 IMAGE = '/camera/color/image_raw'
 REMAPPED = ['-r', f'image:={IMAGE}', '-r', 'camera_info:=/camera/color/camera_info']
 

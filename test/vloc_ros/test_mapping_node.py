@@ -22,6 +22,9 @@ from vloc_models.maps import open_map
 from vloc_ros import mapping_node
 from vloc_ros.running import Stop
 
+# DDS on a machine that is busy with other tests may find a topic or service late, or never
+pytestmark = pytest.mark.flaky(reruns=2, only_rerun=['not within', 'is not served'])
+
 
 @pytest.fixture
 def bag(gallery: Any, tmp_path: Path) -> Path:
