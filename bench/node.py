@@ -1,6 +1,6 @@
 """The live node: from the stamp of an image to its pose on the wire, at several frame rates.
 
-    python bench/node.py ../shared/data/redkitchen_dev --map /tmp/kitchen --json node.json
+    python bench/node.py RECORDING --map MAP --json node.json
 
 The node is a process of its own; pictures of a recording are published with the time of now, and
 each answer is taken off the wire again. The peer is ``vloc locate`` on the same pictures in the

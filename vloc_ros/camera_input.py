@@ -58,7 +58,7 @@ class CameraInput:
         node: Node,
         parameters: LocalizerParameters,
         health: Health,
-        hooks: 'CameraHooks',
+        hooks: CameraHooks,
     ) -> None:
         """Subscribe.
 
@@ -87,16 +87,18 @@ class CameraInput:
                 kind,
                 topic,
                 callback,
-                quality,
-                event_callbacks=told_when_incompatible(health, 'camera', topic, fix),
+                qos,
+                event_callbacks=told_when_incompatible(
+                    health, 'camera', topic, 'image_reliability'
+                ),
             )
-            for kind, topic, callback, quality, fix in (
-                (CameraInfo, 'camera_info', self._on_info, qos, 'image_reliability'),
-                (_TYPES[transport], self.topic, self._on_image, qos, 'image_reliability'),
+            for kind, topic, callback in (
+                (CameraInfo, 'camera_info', self._on_info),
+                (_TYPES[transport], self.topic, self._on_image),
             )
         ]
         self.received = self.left_out = 0
-        self._since_s = self._last_s = monotonic()
+        self._last_s = monotonic()
         self._last_ns: int | None = None
         self._taken_ns: int | None = None
         self._waiting: deque[tuple[Any, int, int]] = deque()

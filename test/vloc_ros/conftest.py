@@ -320,23 +320,23 @@ def apart_m(a: Array, b: Array) -> float:
     return float(np.linalg.norm(a[:3, 3] - b[:3, 3]))
 
 
-@pytest.fixture
-def robot(gallery: Any) -> Iterator[Robot]:
-    made = Robot(type(gallery)(11), QoSReliabilityPolicy.RELIABLE)
+def driving(gallery: Any, camera: QoSReliabilityPolicy) -> Iterator[Robot]:
+    made = Robot(type(gallery)(11), camera)
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def robot(gallery: Any) -> Iterator[Robot]:
+    yield from driving(gallery, QoSReliabilityPolicy.RELIABLE)
 
 
 @pytest.fixture
 def careless_robot(gallery: Any) -> Iterator[Robot]:
     """Its camera driver is best effort, as most are."""
-    made = Robot(type(gallery)(11), QoSReliabilityPolicy.BEST_EFFORT)
-    try:
-        yield made
-    finally:
-        made.close()
+    yield from driving(gallery, QoSReliabilityPolicy.BEST_EFFORT)
 
 
 @pytest.fixture(scope='session')

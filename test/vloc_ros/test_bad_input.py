@@ -11,12 +11,10 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
-from vloc_models.geometry import se3
 from vloc_ros import messages
 
 # DDS on a machine that is busy with other tests may find a topic or service late, or never
@@ -175,61 +173,6 @@ def test_a_loop_in_the_tree(robot: Any, tiny_site: Path) -> None:
     assert not robot.heard['pose_raw']
 
 
-def test_no_odometry_gives_poses_but_no_transform(robot: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    robot.shown(5, around=False)
-    robot.diagnosed('odometry', "no frame 'odom'")
-    assert not robot.transforms()
-
-
-def test_odometry_falls_silent(robot: Any, ros: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site, odom_source='topic')
-    robot.ready()
-    lives(robot, ros)
-    robot.diagnosed('odometry', 'no odometry from /odom')
-
-
-@pytest.mark.parametrize('source', ['tf', 'topic'])
-def test_odometry_with_nan(robot: Any, ros: Any, tiny_site: Path, source: str) -> None:
-    robot.localizer(tiny_site, odom_source=source)
-    robot.ready()
-    robot.until(lambda: source == 'tf' or robot.odom.get_subscription_count(), 'odom')
-    lives(robot, ros)
-    head = messages.header(robot.now(), 'odom')
-    bad = se3.transform(np.eye(3), [np.nan, 0, 0])
-    if source == 'tf':
-        robot.tf.publish(messages.transform(head, 'base_link', bad))
-    told = Odometry(header=head, child_frame_id='base_link')
-    told.pose.pose.orientation.w = 0.0
-    robot.odom.publish(told)
-    robot.diagnosed('odometry', 'NaN' if source == 'tf' else 'quaternion')
-    lives(robot, ros, 8)
-    tf = robot.transforms()[-1]
-    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
-
-
-@pytest.mark.parametrize('source', ['tf', 'topic'])
-def test_odometry_that_jumps_stops_the_transform(
-    robot: Any, ros: Any, tiny_site: Path, source: str
-) -> None:
-    robot.localizer(tiny_site, odom_source=source)
-    robot.ready()
-    robot.until(lambda: source == 'tf' or robot.odom.get_subscription_count(), 'odom')
-    lives(robot, ros)
-    robot.until(robot.transforms, 'map -> odom')
-    head = messages.header(robot.now(), 'odom')
-    far = robot.T_odom_base(7) @ se3.transform(np.eye(3), [30.0, 0, 0])
-    robot.tf.publish(messages.transform(head, 'base_link', far))
-    told = Odometry(header=head, child_frame_id='base_link')
-    told.pose.pose = messages.pose(far)
-    robot.odom.publish(told)
-    robot.diagnosed('odometry', 'jumped by')
-    count = len(robot.transforms())
-    robot.wait(0.3)
-    assert len(robot.transforms()) == count
-
-
 def test_images_without_a_stamp(robot: Any, tiny_site: Path) -> None:
     robot.localizer(tiny_site)
     robot.ready()
@@ -247,56 +190,6 @@ def test_images_that_are_not_newer_are_left_out(robot: Any, tiny_site: Path) -> 
     robot.image.publish(robot.picture(5, stamp - S // 10))
     robot.diagnosed('camera', 'no newer than the last')
     assert robot.until(lambda: len(robot.heard['pose_raw']), 'pose_raw') == 1
-
-
-def test_stamps_of_another_clock(robot: Any, ros: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    robot.shown(5, stamp_ns=robot.now() - 3600 * S)
-    robot.diagnosed('clock', 'set use_sim_time')
-    lives(robot, ros)
-
-
-def test_stamps_that_go_back_start_anew(robot: Any, ros: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    now = robot.now()
-    robot.shown(5, stamp_ns=now)
-    robot.until(robot.transforms, 'map -> odom')
-    robot.shown(6, stamp_ns=now - 4 * S)
-    robot.diagnosed('clock', 'went back by 4.0 s')
-    robot.shown(7, stamp_ns=now - 3 * S)
-    tf = robot.transforms()[-1]
-    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
-
-
-def test_simulated_time_that_does_not_come_then_comes_then_loops(
-    robot: Any, ros: Any, tiny_site: Path
-) -> None:
-    from builtin_interfaces.msg import Time
-    from rosgraph_msgs.msg import Clock
-
-    def tick(ns: int) -> None:
-        robot.clock.publish(Clock(clock=Time(sec=ns // S, nanosec=ns % S)))
-        robot.wait(0.05)
-
-    robot.localizer(tiny_site, use_sim_time=True)
-    robot.ready()
-    robot.diagnosed('clock', '/clock does not come')
-    for run in range(2):
-        tick(100 * S)
-        if run:
-            robot.diagnosed('clock', 'set back by')
-            robot.heard['pose'].clear()
-        robot.show(5, stamp_ns=100 * S)
-        tick(100 * S + S // 50)
-        robot.said(100 * S)
-        tick(100 * S + S // 10)
-        robot.until(robot.transforms, 'map -> odom')
-        robot.shown(6, stamp_ns=101 * S)
-        tick(102 * S)
-    tf = robot.transforms()[-1]
-    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
 
 
 def test_a_map_that_is_not_there_leaves_the_node_inactive(
@@ -340,32 +233,6 @@ def test_a_map_replaced_while_running(
     lives(robot, ros, 6)
 
 
-def test_a_transform_from_the_future_is_left_out(robot: Any, ros: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    lives(robot, ros)
-    head = messages.header(robot.now() + 3600 * S, 'odom')
-    robot.tf.publish(messages.transform(head, 'base_link', robot.T_odom_base(9)))
-    robot.diagnosed('odometry', 'ahead of our clock')
-    lives(robot, ros, 8)
-    tf = robot.transforms()[-1]
-    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
-
-
-def test_transforms_that_go_back_start_anew(robot: Any, ros: Any, tiny_site: Path) -> None:
-    """The last of a round, late: without this, odometry of the next round is deaf until then."""
-    robot.localizer(tiny_site)
-    robot.ready()
-    now = robot.now()
-    robot.move(9, now + 4 * S)
-    robot.wait(0.2)
-    robot.shown(5, stamp_ns=now + S)
-    robot.diagnosed('clock', 'went back by')
-    robot.until(robot.transforms, 'map -> odom')
-    tf = robot.transforms()[-1]
-    assert ros.apart_m(ros.matrix(tf.transform), ros.T_map_odom) < 0.05
-
-
 def test_an_image_from_the_future_is_left_out(robot: Any, ros: Any, tiny_site: Path) -> None:
     robot.localizer(tiny_site)
     robot.ready()
@@ -373,38 +240,6 @@ def test_an_image_from_the_future_is_left_out(robot: Any, ros: Any, tiny_site: P
     robot.diagnosed('clock', '+3600 s')
     lives(robot, ros)
     assert robot.until(lambda: len(robot.heard['pose_raw']), 'pose_raw') == 1
-
-
-def test_odometry_of_another_clock_is_named(robot: Any, ros: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    robot.move(5, robot.now() - 3600 * S)
-    stamp = robot.show(5, around=False)
-    status = robot.said(stamp, 'status')
-    assert ros.values(status)['state'] == 'lost'
-    assert status.status[0].level != b'\x00'
-    for _ in range(20):
-        robot.move(5, robot.now() - 3600 * S)
-        robot.wait(0.1)
-    robot.diagnosed('odometry', "s from this node's clock")
-
-
-def test_a_static_transform_is_no_odometry(robot: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    head = messages.header(0, 'odom')
-    robot.tf_static.publish(messages.transform(head, 'base_link', np.eye(4)))
-    robot.diagnosed('odometry', 'it is static')
-
-
-def test_another_publisher_of_our_transform_is_named(robot: Any, tiny_site: Path) -> None:
-    robot.localizer(tiny_site)
-    robot.ready()
-    for _ in range(10):
-        head = messages.header(robot.now(), 'map')
-        robot.tf.publish(messages.transform(head, 'odom', np.eye(4)))
-        robot.wait(0.02)
-    robot.diagnosed('node', 'another node publishes')
 
 
 def test_one_map_is_read_at_a_time(robot: Any, tiny_site: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.errors import BagError
+from vloc_models.frames import interpolation
 from vloc_models.geometry import se3
 
 Array = NDArray[np.float64]
@@ -84,7 +85,7 @@ class Samples:
         stamps, values = self._stamps, self._values
         i = bisect_left(stamps, stamp_ns)
         if i < len(stamps) and stamps[i] == stamp_ns:
-            return _matrix(values[7 * i : 7 * i + 7])
+            return interpolation.matrix(values[7 * i : 7 * i + 7])
         if not stamps:
             raise BagError(f'{self.name}: no samples', _FIX_GAP)
         if i == 0 or i == len(stamps):
@@ -99,7 +100,12 @@ class Samples:
             )
         fraction = (stamp_ns - before) / (after - before)
         a, b = values[7 * i - 7 : 7 * i], values[7 * i : 7 * i + 7]
-        return _matrix([*_lerp(a[:3], b[:3], fraction), *_slerp(a[3:], b[3:], fraction)])
+        return interpolation.matrix(
+            [
+                *interpolation.lerp(a[:3], b[:3], fraction),
+                *interpolation.slerp(a[3:], b[3:], fraction),
+            ]
+        )
 
     def _sort(self) -> None:
         if self._sorted:
@@ -369,34 +375,3 @@ def _s(stamp_ns: int) -> str:
 
 def _after(stamp_ns: int) -> str:
     return f'after the last at {_s(stamp_ns)}'
-
-
-def _matrix(row: Sequence[float]) -> Array:
-    """The transform of (t, unit quat_xyzw), 7 numbers."""
-    a, b, c, x, y, z, w = row
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), a],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), b],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), c],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
-
-
-def _lerp(a: Sequence[float], b: Sequence[float], fraction: float) -> list[float]:
-    return [(1 - fraction) * p + fraction * q for p, q in zip(a, b, strict=True)]
-
-
-def _slerp(a: Sequence[float], b: Sequence[float], fraction: float) -> list[float]:
-    """Between unit quaternions, the short way round."""
-    if sum(p * q for p, q in zip(a, b, strict=True)) < 0:
-        b = [-q for q in b]
-    minus = math.sqrt(sum((p - q) ** 2 for p, q in zip(a, b, strict=True)))
-    plus = math.sqrt(sum((p + q) ** 2 for p, q in zip(a, b, strict=True)))
-    angle = 2 * math.atan2(minus, plus)  # accurate at both ends, unlike acos of the product
-    if angle < 1e-9:
-        return list(a)
-    u, v = math.sin((1 - fraction) * angle), math.sin(fraction * angle)
-    scale = math.sin(angle)
-    return [(u * p + v * q) / scale for p, q in zip(a, b, strict=True)]
