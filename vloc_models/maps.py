@@ -61,8 +61,13 @@ class Encoder:
     name: str
     sha256: str  # of its ONNX graph
     licence: str
+    short_side_px: int  # pictures are brought to this size first
     file: str | None = None  # onnx in the map; None = the one that ships with vloc
     probe: str | None = None  # npz, with file
+
+    def __post_init__(self) -> None:
+        if not 64 <= self.short_side_px <= 4096:
+            raise MapError(f'encoder: pictures of {self.short_side_px} px', _DAMAGED)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """``vloc train-encoder``: make an image encoder from photos and rendered worlds."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,14 +18,13 @@ from vloc_models.errors import VlocError
 from vloc_models.export.parity import encoder_probe
 from vloc_models.export.to_onnx import encoder_graph, round_to_half
 from vloc_models.frames.pairs import read_photos
-from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
+from vloc_models.frames.scenes import Scene, SceneConfig, drives, read_scene
 from vloc_models.networks.encoder import LiteEncoder
-from vloc_models.records import Frame
 from vloc_models.training import encoder as trainer
 from vloc_models.training.encoder import EncoderData, EncoderTraining
 from vloc_models.training.weights import save_weights
 
-_DEFAULT = EncoderTraining()
+_DEFAULT, _SCENES = EncoderTraining(), SceneConfig()
 _FILES = ('encoder.safetensors', 'encoder.onnx', 'encoder.probe.npz', 'recipe.yaml')
 
 
@@ -34,16 +33,14 @@ class Recipe:
     """What an encoder was made from and how: recipe.yaml."""
 
     photos: int
-    worlds: int
-    world_s: float
+    scenes: SceneConfig
     training: EncoderTraining
 
 
 def train_encoder(
     out: tyro.conf.Positional[Path],
     photos: Path | None = None,
-    worlds: int = 10,
-    world_s: float = 20.0,
+    scenes: SceneConfig = _SCENES,
     training: Annotated[EncoderTraining, tyro.conf.arg(name='')] = _DEFAULT,
     device: Literal['cpu', 'cuda'] = 'cpu',
     overwrite: bool = False,
@@ -54,8 +51,7 @@ def train_encoder(
     Args:
         out: the folder for encoder.safetensors, encoder.onnx, encoder.probe.npz and recipe.yaml.
         photos: a folder of photos, on which people and places may be used for training.
-        worlds: how many synthetic training worlds to drive through.
-        world_s: how long each drive is.
+        scenes: the synthetic training worlds to drive through.
         training: the recipe.
         device: cpu or cuda.
         overwrite: replace an encoder that is there.
@@ -67,8 +63,8 @@ def train_encoder(
     console = Console(stderr=True, markup=False)
     with progress_bar(console) as progress:
         pictures = read_photos(photos) if photos else []
-        drives = [_drive(seed, world_s, cache, progress) for seed in range(worlds)]
-        recipe = Recipe(len(pictures), len(drives), world_s, training)
+        rendered = [_scene(seed, scenes, cache, progress) for seed in range(scenes.worlds)]
+        recipe = Recipe(len(pictures), scenes, training)
         _begin(out, recipe)
         task = progress.add_task('training', total=training.loop.steps, note='')
 
@@ -77,23 +73,16 @@ def train_encoder(
             if step % 100 == 0:
                 console.print(f'step {step} loss {loss:.3f}')
 
-        data, checkpoint = EncoderData(pictures, drives), out / 'training.pt'
+        data, checkpoint = EncoderData(pictures, rendered), out / 'training.pt'
         encoder = trainer.train_encoder(data, training, device, checkpoint, report)
     _finish(out, encoder, recipe)
     console.print(f'written: {out}')
 
 
-def _drive(seed: int, seconds: float, cache: Path | None, progress: Progress) -> list[Frame]:
-    """The frames of one training world, without what training does not need."""
-    spec = SyntheticSpec(WorldSpec(seed, 'train'), DriveSpec(seed, duration_s=seconds))
-    source = SyntheticSource(spec, cache)
-    task = progress.add_task(f'rendering world {seed}', total=len(source), note='')
-    frames = []
-    for frame in source.frames():
-        views = tuple(replace(view, labels=None) for view in frame.views)
-        frames.append(replace(frame, views=views))
-        progress.advance(task)
-    return frames
+def _scene(seed: int, config: SceneConfig, cache: Path | None, progress: Progress) -> Scene:
+    sources = drives(seed, config, cache)
+    task = progress.add_task(f'rendering world {seed}', total=sum(map(len, sources)), note='')
+    return read_scene(sources, lambda done: progress.update(task, completed=done))
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
@@ -129,7 +118,7 @@ def _begin(out: Path, recipe: Recipe) -> None:
 
 def _finish(out: Path, encoder: LiteEncoder, recipe: Recipe) -> None:
     """Write the encoder's files; the checkpoint stays until all are there."""
-    encoder = encoder.cpu()
+    encoder = encoder.cpu().fused()
     round_to_half(encoder)
     contents = (
         save_weights(encoder),

@@ -11,7 +11,7 @@ from torch import nn
 
 from vloc_models.engines.probe import CASES, make_probe
 from vloc_models.engines.torch_engine import TorchEngine
-from vloc_models.export.to_onnx import GridHead, ImageEncoder
+from vloc_models.export.to_onnx import GridHead, ImageEncoder, encoder_outputs
 from vloc_models.networks.ace import Head
 
 IMAGE = (40, 48)  # H, W: the least that still has 2x2 cells at stride 32
@@ -19,12 +19,13 @@ GRID = (3, 4)  # h, w
 
 
 def encoder_probe(encoder: nn.Module, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """``input_image`` uint8 [4, H, W, 3], of squares and noise, and ``output_features``."""
+    """``input_image`` uint8 [4, H, W, 3], of squares and noise, and what comes of it."""
     H, W = IMAGE
     squares = rng.integers(0, 256, (CASES, H // 8, W // 8, 3)).repeat(8, 1).repeat(8, 2)
     image = (squares + rng.normal(0, 12, squares.shape)).clip(0, 255).astype(np.uint8)
     return make_probe(
-        TorchEngine(ImageEncoder(encoder), ('image',), ('features',)), {'image': image}
+        TorchEngine(ImageEncoder(encoder), ('image',), encoder_outputs(encoder)),
+        {'image': image},
     )
 
 

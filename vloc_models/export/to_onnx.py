@@ -8,7 +8,7 @@ torch computes with the same numbers.
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vloc_models.checks import check_shape
 from vloc_models.errors import ExportError
 from vloc_models.networks.ace import Head, normalised
+from vloc_models.networks.encoder import LiteEncoder
 
 OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
 MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
@@ -35,8 +36,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Features [1, C, h, w] of an image uint8 [1, H, W, 3], RGB."""
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Features [1, C, h, w], and spots if it has some, of an image uint8 [1, H, W, 3] RGB."""
         check_shape(image, '1 H W 3', 'image')
         # not a product with a vector: ONNX Runtime takes ten times as long for it
         red, green, blue = image.float().unbind(3)  # each [1, H, W]
@@ -58,16 +59,21 @@ class GridHead(nn.Module):
         return points.T.reshape(1, 3, sizes['h'], sizes['w'])
 
 
+def encoder_outputs(encoder: nn.Module) -> tuple[str, ...]:
+    """The names of what an encoder gives."""
+    return ('features', 'spots') if isinstance(encoder, LiteEncoder) else ('features',)
+
+
 def encoder_graph(encoder: nn.Module) -> bytes:
-    """``ImageEncoder`` as a graph, ``image`` to ``features``; ExportError if it is not rounded."""
+    """``ImageEncoder`` as a graph of ``image``; ExportError if it is not rounded."""
     image = torch.zeros(1, 72, 104, 3, dtype=torch.uint8)
-    return _graph(ImageEncoder(encoder), image, 'image', 'features', '1 H W 3')
+    return _graph(ImageEncoder(encoder), image, 'image', encoder_outputs(encoder), '1 H W 3')
 
 
 def head_graph(head: Head) -> bytes:
     """``GridHead`` as a graph, ``features`` to ``points``; ExportError if it is not rounded."""
     features = torch.zeros(1, head.config.in_channels, 5, 7)
-    return _graph(GridHead(head), features, 'features', 'points', '1 C h w')
+    return _graph(GridHead(head), features, 'features', ('points',), '1 C h w')
 
 
 @torch.no_grad()
@@ -83,7 +89,9 @@ def round_to_half(module: nn.Module) -> None:
         parameter.copy_(parameter.half())
 
 
-def _graph(module: nn.Module, example: Tensor, source: str, output: str, axes: str) -> bytes:
+def _graph(
+    module: nn.Module, example: Tensor, source: str, outputs: Sequence[str], axes: str
+) -> bytes:
     """Export with one input, ``source``, of the named ``axes``."""
     for name, parameter in module.named_parameters():
         if not torch.equal(parameter.half().float(), parameter):
@@ -94,7 +102,7 @@ def _graph(module: nn.Module, example: Tensor, source: str, output: str, axes: s
             copy.deepcopy(module).cpu().eval(),
             (example,),
             input_names=[source],
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_shapes=(free,),
             opset_version=OPSET,
             dynamo=True,  # the older exporter cannot trace check_shape, and is to go
@@ -119,9 +127,10 @@ def _plain(graph: onnx.GraphProto, axes: list[str]) -> onnx.ModelProto:
     for n in graph.node:
         kept = {'op_type': n.op_type, 'input': n.input, 'output': n.output}
         nodes.append(onnx.NodeProto(**kept, attribute=n.attribute))
-    source, output = _border(graph.input[0], axes), _border(graph.output[0], ['1', 'C', 'h', 'w'])
+    source = _border(graph.input[0], axes)
+    outputs = [_border(output, ['1', 'C', 'h', 'w']) for output in graph.output]
     return helper.make_model(
-        helper.make_graph(nodes, 'vloc', [source], [output], weights),
+        helper.make_graph(nodes, 'vloc', [source], outputs, weights),
         producer_name='vloc',
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid('', OPSET)],

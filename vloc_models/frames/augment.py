@@ -23,6 +23,8 @@ class Photometric:
     noise: float = 10.0  # sigma in grey levels
     jpeg: tuple[int, int] = (30, 95)  # quality
     share: float = 0.4  # of the pictures that get each of blur, motion, noise and jpeg
+    patches: float = 0.0  # strength of light and dark patches, as of lamps: exponent of e
+    shrink: float = 1.0  # resolution is lost by up to this factor, in the same share
 
 
 def photometric(image: Grey, config: Photometric, rng: np.random.Generator) -> Grey:
@@ -30,9 +32,13 @@ def photometric(image: Grey, config: Photometric, rng: np.random.Generator) -> G
     x = image.astype(np.float32) / 255
     x = x ** np.float32(config.gamma ** rng.uniform(-1, 1))
     x *= _shading(image.shape, config.shading, rng)
+    if config.patches:
+        x *= _patches(image.shape, config.patches, rng)
     x = (x - x.mean()) * np.float32(1 + rng.uniform(-1, 1) * config.contrast) + x.mean()
     x = x * 255 + np.float32(rng.uniform(-1, 1) * config.brightness)
     blur, motion, noise, jpeg = rng.random(4) < config.share
+    if config.shrink > 1 and rng.random() < config.share:
+        x = _coarser(x, rng.uniform(1, config.shrink))
     if blur:
         x = cv2.GaussianBlur(x, (0, 0), 0.3 + rng.uniform(0, config.blur_px))
     if motion:
@@ -54,6 +60,46 @@ def _shading(
     v, u = np.mgrid[-0.5 : 0.5 : shape[0] * 1j, -0.5 : 0.5 : shape[1] * 1j]
     slope = rng.uniform(0, strength)
     return (1 + slope * (np.cos(angle) * u + np.sin(angle) * v)).astype(np.float32)
+
+
+def _patches(
+    shape: tuple[int, ...], strength: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Smooth factors around 1 that vary a few times across the picture."""
+    rows, columns = rng.integers(2, 6, 2)
+    few = rng.normal(0, rng.uniform(0, strength), (rows, columns)).astype(np.float32)
+    smooth = cv2.resize(few, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.exp(smooth), np.float32)
+
+
+def _coarser(x: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    h, w = x.shape
+    size = max(1, round(w / factor)), max(1, round(h / factor))
+    small = cv2.resize(x, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def cover(image: Grey, most: float, rng: np.random.Generator) -> tuple[Grey, NDArray[np.bool_]]:
+    """``image`` [H, W] behind a few flat or noisy blocks, and which pixels they hide.
+
+    Args:
+        image: left as it is.
+        most: of the picture that a block hides, as a share of each side.
+        rng: where the blocks are and what they look like.
+    """
+    shown, hidden = image.copy(), np.zeros(image.shape, bool)
+    h, w = image.shape
+    for _ in range(int(rng.integers(1, 4))):
+        tall, wide = (rng.uniform(0.1, most, 2) * [h, w]).astype(int)
+        top, left = int(rng.integers(-tall // 2, h - tall // 2)), int(rng.integers(-wide // 2, w))
+        block = np.s_[max(0, top) : max(0, top + tall), max(0, left) : max(0, left + wide)]
+        noise = rng.normal(rng.uniform(0, 255), rng.uniform(0, 60), (8, 8)).clip(0, 255)
+        side = max(1, wide), max(1, tall)
+        texture = cv2.resize(noise.astype(np.uint8), side, interpolation=cv2.INTER_NEAREST)
+        part = shown[block]
+        shown[block] = texture[: part.shape[0], : part.shape[1]]
+        hidden[block] = True
+    return shown, hidden
 
 
 def _motion(length_px: float, angle: float) -> NDArray[np.float32]:

@@ -41,13 +41,17 @@ class Keyframe:
 
 
 def read_keyframes(
-    source: FrameSource, limit: int, report: Callable[[int, int], None] = lambda done, total: None
+    source: FrameSource,
+    limit: int,
+    short_side_px: int,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Keyframe]:
     """The pictures that have a pose, at most ``limit`` of them, evenly along the way.
 
     Args:
         source: a recording.
         limit: they stay in memory, about a megabyte each with depth.
+        short_side_px: of the pictures kept.
         report: called with how many frames were read, and of how many.
 
     Raises:
@@ -59,7 +63,7 @@ def read_keyframes(
         report(done + 1, len(source))
         if frame.stamp_ns not in chosen or frame.T_map_base is None:
             continue
-        for view in map(working_view, frame.views):
+        for view in (working_view(v, short_side_px) for v in frame.views):
             depth = None if view.depth is None else view.depth.astype(np.float16)
             T_map_cam = frame.T_map_base @ view.T_base_cam
             keyframes.append(

@@ -1,4 +1,4 @@
-"""The size at which networks see pictures: ACE's 480 pixels on the shorter side."""
+"""The size at which networks see pictures."""
 
 from dataclasses import replace
 
@@ -7,13 +7,11 @@ import numpy as np
 
 from vloc_models.records import View
 
-SHORT_SIDE_PX = 480
 
-
-def working_view(view: View) -> View:
-    """``view`` with 480 pixels on its shorter side, depth too (nearest), without labels."""
+def working_view(view: View, short_side_px: int) -> View:
+    """``view`` with so many pixels on its shorter side, depth too (nearest), without labels."""
     camera = view.camera
-    scale = SHORT_SIDE_PX / min(camera.width, camera.height)
+    scale = short_side_px / min(camera.width, camera.height)
     if scale == 1:
         return replace(view, labels=None)
     camera = camera.resized(round(camera.width * scale), round(camera.height * scale))

@@ -1,9 +1,8 @@
-"""A pose by the map's landmarks: where the head's answer is unsure.
+"""A pose by the map's landmarks.
 
-Few of a picture's cells find their landmark among all of a place, more among those that would be
-seen near the cell from about where the camera is. So a guess of the pose is improved by matching
-again around it. Guesses are the head's pose, the prior, a pose from matches with all landmarks,
-and at last the pictures that many of these matches come from.
+The map's pictures that look most like what is seen are found first, and cells are matched with
+the landmarks of these. That gives a guess of the pose; matched again, now each with the landmarks
+that would be seen near it from there, many more cells find theirs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,33 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
-from vloc_models.geometry.camera import Camera
-from vloc_models.records import Fix, SceneCoordinates, Verdict
-from vloc_models.solvers.landmarks import Matcher, Matches
+from vloc_models.localize.cells import Cells
+from vloc_models.records import Fix, Verdict
+from vloc_models.solvers.landmarks import Matcher
 from vloc_models.solvers.pnp import Observation
 
 Array = NDArray[np.float64]
-_PICTURES = 5  # that are tried, for each camera
-_AROUND_POSE, _AROUND_GUESS = 0.075, 0.5  # of a picture's width: how far off landmarks may be
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Some cells of what one camera saw, encoded."""
-
-    features: NDArray[np.float32]  # [1, C, h, w]
-    pixels: Array  # [h w, 2] their centres
-    camera: Camera
-    T_base_cam: Array  # [4, 4]
-
-    def rows(self) -> NDArray[np.float32]:
-        """The features [h w, C]."""
-        return self.features.reshape(self.features.shape[1], -1).T
-
-    def seen(self, points: Array, confidence: NDArray[np.float32]) -> Observation:
-        """The cells with their map points [h w, 3]."""
-        found = SceneCoordinates(self.pixels, points, confidence)
-        return Observation(found, self.camera, self.T_base_cam)
+_ALIKE = 10  # pictures that are matched with, for each camera
+_TRIED = 3  # pictures whose own pose is taken for a guess, for each camera
+_AROUND_POSE, _AROUND_GUESS = 0.075, 0.3  # of a picture's width: how far off landmarks may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,63 +48,47 @@ class Answer:
 Solve = Callable[[Sequence[Observation], Array | None], Answer]  # with a prior
 
 
-def search(
-    cells: Sequence[Cells], matcher: Matcher, solve: Solve, first: Answer, prior: Array | None
-) -> Answer:
-    """The best answer the landmarks give.
+@dataclass(frozen=True, eq=False)
+class Search:
+    """The ways to find the pose of one moment's pictures, the quickest first."""
 
-    Args:
-        cells: one a camera.
-        matcher: the map's landmarks.
-        solve: observations, one a camera, and a prior to an answer.
-        first: what is known without them.
-        prior: T_map_base [4, 4] that is likely.
-    """
-    best = first
-    for answer in _attempts(cells, matcher, solve, first, prior):
-        best = best.better(answer)
-        if answer.accepted:
-            break
-    return best
+    cells: Sequence[Cells]  # one a camera
+    matcher: Matcher
+    solve: Solve
 
+    def around(self, guess: Array) -> Answer:
+        """From a pose T_map_base [4, 4] that may be wrong by much."""
+        return self.improved(self._near(guess, _AROUND_GUESS))
 
-def _attempts(
-    cells: Sequence[Cells], matcher: Matcher, solve: Solve, first: Answer, prior: Array | None
-) -> Iterator[Answer]:
-    """Answers of the landmarks alone, the quickest first."""
-
-    def near(T_map_base: Array, reach: float) -> Answer:
-        return solve([_near(c, matcher, T_map_base, reach) for c in cells], T_map_base)
-
-    def improved(answer: Answer) -> Answer:
+    def improved(self, answer: Answer) -> Answer:
+        """From an answer that is about right."""
         if answer.T_map_base is None:
             return answer
-        return answer.better(near(answer.T_map_base, _AROUND_POSE))
+        return answer.better(self._near(answer.T_map_base, _AROUND_POSE))
 
-    if first.accepted and first.T_map_base is not None:
-        yield near(first.T_map_base, _AROUND_POSE)
-    for guess in (first.T_map_base, prior):
-        if guess is not None:
-            yield improved(near(guess, _AROUND_GUESS))
-    matches = [matcher.match(c.rows()) for c in cells]
-    pairs = list(zip(cells, matches, strict=True))
-    yield improved(solve([_observed(c, found) for c, found in pairs], None))
-    for c, found in pairs:
-        for T_map_cam in matcher.likely_pictures(found, _PICTURES):
-            guess = T_map_cam @ se3.inverse(c.T_base_cam)
-            yield improved(near(guess, _AROUND_GUESS))
+    def anywhere(self) -> Iterator[Answer]:
+        """From nothing."""
+        asked = [self.matcher.short(c.spots.features) for c in self.cells]
+        alike = [self.matcher.likely_pictures(short, _ALIKE) for short in asked]
+        seen = [
+            c.seen(*self.matcher.match(short, pictures))
+            for c, short, pictures in zip(self.cells, asked, alike, strict=True)
+        ]
+        yield self.improved(self.solve(seen, None))
+        for c, pictures in zip(self.cells, alike, strict=True):
+            for number in pictures[:_TRIED].tolist():
+                yield self.around(self.matcher.T_map_cam(number) @ se3.inverse(c.T_base_cam))
 
+    def _near(self, T_map_base: Array, reach: float) -> Answer:
+        return self.solve([self._seen_near(c, T_map_base, reach) for c in self.cells], T_map_base)
 
-def _near(cells: Cells, matcher: Matcher, T_map_base: Array, reach: float) -> Observation:
-    camera, T_map_cam = cells.camera, T_map_base @ cells.T_base_cam
-    reach_px = reach * camera.width
-    return _observed(
-        cells, matcher.match_near(cells.rows(), cells.pixels, camera, T_map_cam, reach_px)
-    )
-
-
-def _observed(cells: Cells, matches: Matches) -> Observation:
-    return cells.seen(matches.points, matches.cosine)
+    def _seen_near(self, cells: Cells, T_map_base: Array, reach: float) -> Observation:
+        asked = self.matcher.short(cells.spots.features)
+        T_map_cam = T_map_base @ cells.T_base_cam
+        reach_px = reach * cells.camera.width
+        return cells.seen(
+            *self.matcher.match_near(asked, cells.spots.pixels, cells.camera, T_map_cam, reach_px)
+        )
 
 
 def _support(answer: Answer) -> tuple[bool, int]:

@@ -9,7 +9,8 @@ from vloc_models.engines.probe import check_probe
 from vloc_models.errors import MapError
 from vloc_models.maps import Map
 
-NAME = 'vloc-lite-0'
+NAME = 'vloc-lite-1'
+SHORT_SIDE_PX = 360  # of the pictures it is shown; larger ones cost time and gain little
 
 
 def shipped_graph() -> bytes:

@@ -4,25 +4,26 @@
     fix = localizer.locate(frame.views)
     fix.verdict, fix.reason, fix.estimate.T_map_base
 
-Each picture goes through the encoder, some of its cells through the map's head, and the map points
-of all cameras through one PnP. Where that leaves doubt, the map's landmarks are asked, if it has
-some: they take longer, and know places the head has not learned.
+Each picture goes through the encoder. Its surest cells become map points by matching with the
+map's landmarks, or by the map's head, and those of all cameras go through one PnP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_models.checks import check_shape
+from vloc_models.checks import check_se3, check_shape
 from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import Engine, check_probe
 from vloc_models.errors import MapError, VlocError
 from vloc_models.frames.working import working_view
-from vloc_models.localize.by_landmarks import Answer, Cells, search
+from vloc_models.localize.by_landmarks import Answer, Search, Solve
+from vloc_models.localize.cells import Cells, encode
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Map, MapInfo, SubMap, open_map
@@ -31,7 +32,6 @@ from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
-_STRIDE = 8  # pixels between the centres of two cells
 _REBUILD = 'build the map again with "vloc map"'
 
 
@@ -39,10 +39,10 @@ _REBUILD = 'build the map again with "vloc map"'
 class LocalizerConfig:
     """How a pose is found and judged."""
 
-    every: int = 2  # use every n-th cell of every n-th row: time against precision
+    use: Literal['both', 'head', 'landmarks'] = 'both'  # of what the map has
+    every: int = 2  # use the surest of n by n cells: time against precision
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
-    sure_inlier_ratio: float = 0.33  # from here on the head's pose is not asked for again
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -54,10 +54,10 @@ class Localizer:
     """Knows one place; keeps nothing between two calls."""
 
     info: MapInfo
-    encoder: Engine  # image -> features
-    head: Engine  # features -> points
-    config: LocalizerConfig = _DEFAULT
+    encoder: Engine  # image -> features, spots
+    head: Engine | None = None  # features -> points
     landmarks: Matcher | None = None
+    config: LocalizerConfig = _DEFAULT
 
     @staticmethod
     def load(path: Path, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
@@ -71,14 +71,19 @@ class Localizer:
     @staticmethod
     def of(site: Map, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
         """Of an opened map."""
-        heads = [s for s in site.info.submaps if s.head is not None]
-        if len(heads) != 1:
+        if len(site.info.submaps) != 1:
             raise MapError(
-                f'{site.folder}: has {len(heads)} heads; this vloc reads maps with one', _REBUILD
+                f'{site.folder}: has {len(site.info.submaps)} sub-maps; this vloc reads one',
+                _REBUILD,
             )
-        head = _head_of(site, heads[0], config.threads)
+        part, use = site.info.submaps[0], config.use
+        head = None if use == 'landmarks' else _head_of(site, part, config.threads)
+        landmarks = None if use == 'head' else _landmarks_of(site, part)
+        if head is None and landmarks is None:
+            has = {'both': 'neither head nor landmarks', 'head': 'no head'}.get(use, f'no {use}')
+            raise MapError(f'{site.folder}: has {has}', 'use what it has, or build it again')
         encoder = encoder_of(site, config.threads)
-        return Localizer(site.info, encoder, head, config, _landmarks_of(site, heads[0]))
+        return Localizer(site.info, encoder, head, landmarks, config)
 
     def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
         """Where the robot is.
@@ -103,38 +108,41 @@ class Localizer:
         """As ``locate``, together with the map points that the answer comes from."""
         if not views:
             raise VlocError('locate: no view is given', 'give at least one picture')
-        cells = [self._encode(view) for view in views]
-        solve = partial(self._solve, stamp_ns)
-        answer = solve([self._ask_head(c) for c in cells], prior)
-        if self.landmarks is None or self._sure(answer):
-            return answer
-        return search(cells, self.landmarks, solve, answer, prior)
-
-    def _sure(self, answer: Answer) -> bool:
-        estimate = answer.fix.estimate
-        enough = estimate is not None and estimate.inlier_ratio >= self.config.sure_inlier_ratio
-        return answer.accepted and enough
-
-    def _encode(self, view: View) -> Cells:
-        """Some cells of a picture, in its working size."""
-        view = working_view(view)
-        features = self.encoder({'image': view.image[None]})['features']  # [1, C, h, w]
-        check_shape(features, '1 C h w', 'features')
-        every = self.config.every
-        first = every // 2
-        rows, columns = np.mgrid[
-            first : features.shape[2] : every, first : features.shape[3] : every
+        if prior is not None:
+            check_se3(prior, 'prior')
+        short_side = self.info.encoder.short_side_px
+        cells = [
+            encode(self.encoder, working_view(view, short_side), self.config.every)
+            for view in views
         ]
-        pixels = np.stack([columns, rows], -1).reshape(-1, 2) * _STRIDE + (_STRIDE - 1) / 2
-        some = np.ascontiguousarray(features[:, :, first::every, first::every])
-        return Cells(some, pixels, view.camera, view.T_base_cam)
+        best: Answer | None = None
+        for answer in self._attempts(cells, partial(self._solve, stamp_ns), prior):
+            best = answer if best is None else best.better(answer)
+            if answer.accepted:
+                break
+        assert best is not None
+        return best
+
+    def _attempts(
+        self, cells: Sequence[Cells], solve: Solve, prior: Array | None
+    ) -> Iterator[Answer]:
+        """Answers, the quickest first; most often the first one is accepted."""
+        if self.landmarks is None:
+            yield solve([self._ask_head(c) for c in cells], prior)
+            return
+        search = Search(cells, self.landmarks, solve)
+        if prior is not None:
+            yield search.around(prior)
+        yield from search.anywhere()
+        if self.head is not None:
+            yield search.improved(solve([self._ask_head(c) for c in cells], prior))
 
     def _ask_head(self, cells: Cells) -> Observation:
-        points = self.head({'features': cells.features})['points']
-        h, w = cells.features.shape[2:]
-        check_shape(points, '1 3 h w', 'points', h=h, w=w)
-        points = points.reshape(3, -1).T.astype(np.float64)
-        return cells.seen(points, np.ones(len(points), np.float32))
+        assert self.head is not None
+        features = cells.spots.features.T[None, :, None]  # [1, C, 1, N]
+        points = self.head({'features': np.ascontiguousarray(features)})['points']
+        check_shape(points, '1 3 1 N', 'points', N=len(cells.spots.pixels))
+        return cells.seen(points.reshape(3, -1).T.astype(np.float64), cells.spots.sure)
 
     def _solve(self, stamp_ns: int, seen: Sequence[Observation], prior: Array | None) -> Answer:
         estimate = solve_pnp(seen, self.config.pnp, prior)
@@ -151,12 +159,13 @@ def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:
     return Matcher(Landmarks.of_arrays(site.read_arrays(submap.landmarks), where))
 
 
-def _head_of(site: Map, submap: SubMap, threads: int) -> Engine:
+def _head_of(site: Map, submap: SubMap, threads: int) -> Engine | None:
     """The head, verified against torch's outputs."""
+    if submap.head is None:
+        return None
     name = f'{site.folder}: head of sub-map {submap.name}'
     if submap.probe is None:
         raise MapError(f'{name}: has no probe to verify it against', _REBUILD)
-    assert submap.head is not None
     head = OnnxEngine(site.read_bytes(submap.head), name, threads)
     check_probe(head, site.read_arrays(submap.probe), name)
     return head

@@ -24,11 +24,12 @@ def draw_map_points(
     Returns:
         [H, W, 3] RGB in the working size; without a pose the picture alone.
     """
-    image = working_view(view).image  # what the localizer sees, and counts pixels in
+    seen = answer.observations[0]
+    # what the localizer sees, and counts pixels in
+    image = working_view(view, min(seen.camera.width, seen.camera.height)).image
     T_map_base = answer.T_map_base if T_map_base is None else T_map_base
     if T_map_base is None:
         return image
-    seen = answer.observations[0]
     T_cam_map = se3.inverse(T_map_base @ seen.T_base_cam)
     reprojected = seen.camera.project(se3.apply(T_cam_map, seen.coordinates.points))
     near = np.linalg.norm(reprojected - seen.coordinates.pixels, axis=1) <= _INLIER_PX

@@ -1,4 +1,4 @@
-"""A recording becomes a map: read, encode, train, test on held-out blocks, train on, write.
+"""A recording becomes a map: read, look, train, test on held-out blocks, train on, write.
 
 Each step's result is kept beside the map until the end, so that a killed build goes on where it
 was and ends with the same map. The self-test asks the head as it was before it saw the held-out
@@ -28,6 +28,7 @@ from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_enc
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.self_test import self_test
+from vloc_models.mapping.sightings import Sightings, look
 from vloc_models.mapping.work import Work
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
 from vloc_models.networks.ace import Head
@@ -59,6 +60,8 @@ class MappingConfig:
     """Pictures kept in memory, evenly along the way."""
     min_images: int = 10
     """Fewer are no recording of a place."""
+    instant: bool = False
+    """No training: landmarks only, in seconds. Needs depth."""
     tested_share: float = 0.6
     """Of the training, before the self-test; the rest is with all pictures."""
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
@@ -78,6 +81,17 @@ class _Build:
     encoder: ChosenEncoder
     keyframes: list[Keyframe]
     report: Report
+
+
+_Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a map answers with."""
+
+    landmarks: Landmarks | None
+    head: Head | None = None
 
 
 def build_map(
@@ -106,7 +120,10 @@ def build_map(
     try:
         encoder = choose_encoder(config.encoder)
         keyframes = read_keyframes(
-            source, config.max_images, lambda done, total: report('reading', done, total)
+            source,
+            config.max_images,
+            encoder.record.short_side_px,
+            lambda done, total: report('reading', done, total),
         )
         _check_recording(keyframes, encoder, config)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report)
@@ -131,25 +148,47 @@ def _check_device(device: str) -> None:
 
 
 def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
-    config, report = build.config, build.report
     learned, asked = _blocks(build)
+    sightings = _sightings(build, work)
+    if build.config.instant:
+        parts = _Parts(_landmarks(build, sightings))
+        if parts.landmarks is None:
+            raise BagError('an instant map needs depth, and there is none', 'leave out --instant')
+        figures = _none_asked()
+        if asked.any():
+            figures = _tested(build, _Parts(_landmarks(build, sightings, learned)), asked, work)
+    else:
+        parts, figures = _trained(build, work, sightings, learned, asked)
+    figures = {**figures, 'map_seconds': time.monotonic() - started}
+    return _write(build, parts, out, figures)
+
+
+def _trained(
+    build: _Build,
+    work: Work,
+    sightings: Sightings,
+    learned: NDArray[np.bool_],
+    asked: NDArray[np.bool_],
+) -> tuple[_Parts, _Figures]:
+    """A head that knows all pictures, and figures of one that knew those ``learned``."""
+    config, report = build.config, build.report
     buffer = _buffer(build, work)
     pictures = pictures_of(build.keyframes)
     training = _fitting(config.training, buffer).for_pictures(len(build.keyframes))
     first, second = _phases(training, config.tested_share, bool(asked.any()))
     device = config.device
-    seen = _only(buffer, learned)
     head = train_head(
-        seen,
+        _only(buffer, learned),
         pictures,
         first,
         device=device,
         checkpoint=work.folder / 'first.pt',
         report=lambda step, loss: report('training', step, first.loop.steps),
     )
-    figures: dict[str, float | None] = {'queries': 0}
+    figures = _none_asked()
     if second is not None:
-        figures = work.load_figures('self_test') or _tested(build, head, seen, asked, work)
+        tested = _Parts(_landmarks(build, sightings, learned), head)
+        figures = work.load_figures('self_test') or _tested(build, tested, asked, work)
         work.save_figures('self_test', figures)
         steps = second.loop.steps
         head = train_head(
@@ -161,8 +200,11 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
             checkpoint=work.folder / 'second.pt',
             report=lambda step, loss: report('training with all', step, steps),
         )
-    figures = {**figures, 'map_seconds': time.monotonic() - started}
-    return _write(build, head, buffer, out, figures)
+    return _Parts(_landmarks(build, sightings), head), figures
+
+
+def _none_asked() -> _Figures:
+    return {'queries': 0}
 
 
 def _check_recording(
@@ -194,6 +236,19 @@ def _fingerprint(build: _Build) -> str:
         digest.update(k.grey[::16, ::16].tobytes())
         digest.update(b'' if k.depth is None else k.depth[::16, ::16].tobytes())
     return digest.hexdigest()
+
+
+def _sightings(build: _Build, work: Work) -> Sightings:
+    kept = work.load('sightings')
+    if kept is not None:
+        return Sightings(**kept)
+    sightings = look(
+        build.keyframes,
+        build.encoder,
+        lambda done, total: build.report('looking', done, total),
+    )
+    work.save('sightings', vars(sightings))
+    return sightings
 
 
 def _buffer(build: _Build, work: Work) -> Buffer:
@@ -254,58 +309,67 @@ def _only(buffer: Buffer, pictures: NDArray[np.bool_]) -> Buffer:
     return Buffer(*(column[rows] for column in vars(buffer).values()))
 
 
-def _tested(
-    build: _Build, head: Head, seen: Buffer, asked: NDArray[np.bool_], work: Work
-) -> dict[str, float | None]:
-    """Write a map of the half-trained head, and ask it for what it has not seen."""
+def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) -> _Figures:
+    """Write a map, and ask it for what it has not seen."""
     queries = [k for k, ask in zip(build.keyframes, asked, strict=True) if ask]
     path = work.folder / 'tested'
-    _write(build, head, seen, path, {})
+    _write(build, parts, path, {})
     return self_test(path, queries, lambda done, total: build.report('testing', done, total))
 
 
-def _landmarks(build: _Build, buffer: Buffer) -> Landmarks | None:
+def _landmarks(
+    build: _Build, sightings: Sightings, pictures: NDArray[np.bool_] | None = None
+) -> Landmarks | None:
+    """Of some pictures, or of all."""
+    if pictures is not None:
+        rows = pictures[sightings.picture]
+        sightings = Sightings(*(column[rows] for column in vars(sightings).values()))
     T_map_cam = np.stack([k.T_map_cam for k in build.keyframes])
-    return choose_landmarks(buffer, T_map_cam, build.config.landmarks, build.config.seed)
+    return choose_landmarks(sightings, T_map_cam, build.config.landmarks, build.config.seed)
 
 
-def _write(
-    build: _Build, head: Head, buffer: Buffer, out: Path, figures: dict[str, float | None]
-) -> Map:
-    head = _copy(head)
-    round_to_half(head)
-    x, y, z = head.centre.tolist()
-    folder = 'submaps/00'
-    names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
-    landmarks = _landmarks(build, buffer)
-    matched = None if landmarks is None else f'{folder}/landmarks.npz'
+def _write(build: _Build, parts: _Parts, out: Path, figures: _Figures) -> Map:
     encoder = build.encoder
-    info = MapInfo(
-        encoder=encoder.record,
-        cameras=tuple(
-            MapCamera(c.name, c.camera, tuple(tuple(row) for row in c.T_base_cam.tolist()))
-            for c in build.source.cameras
-        ),
-        submaps=(SubMap('00', (x, y, z), '', 'ace', *names, matched),),
-        provenance=Provenance(
-            bags=build.bags,
-            topics=tuple(c.name for c in build.source.cameras),
-            vloc=__version__,
-            date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            self_test=figures,
-        ),
-    )
     with MapWriter(out) as writer:
-        writer.add_bytes(names[0], head_graph(head))
-        writer.add_arrays(names[1], **head_probe(head, np.random.default_rng(0)))
-        writer.add_bytes(names[2], save_weights(head))
-        if landmarks is not None and matched is not None:
-            writer.add_arrays(matched, **landmarks.arrays())
+        submap = _write_submap(writer, parts, pictures_of(build.keyframes).centre)
         if encoder.record.file is not None:
             assert encoder.record.probe is not None
             writer.add_bytes(encoder.record.file, encoder.graph)
             writer.add_bytes(encoder.record.probe, encoder.probe)
+        info = MapInfo(
+            encoder=encoder.record,
+            cameras=tuple(
+                MapCamera(c.name, c.camera, tuple(tuple(row) for row in c.T_base_cam.tolist()))
+                for c in build.source.cameras
+            ),
+            submaps=(submap,),
+            provenance=Provenance(
+                bags=build.bags,
+                topics=tuple(c.name for c in build.source.cameras),
+                vloc=__version__,
+                date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+                self_test=figures,
+            ),
+        )
         return writer.finish(info)
+
+
+def _write_submap(writer: MapWriter, parts: _Parts, centre: NDArray[np.float32]) -> SubMap:
+    folder = 'submaps/00'
+    x, y, z = centre.tolist()
+    submap = SubMap('00', (x, y, z))
+    if parts.landmarks is not None:
+        submap = replace(submap, landmarks=f'{folder}/landmarks.npz')
+        writer.add_arrays(f'{folder}/landmarks.npz', **parts.landmarks.arrays())
+    if parts.head is None:
+        return submap
+    head = _copy(parts.head)
+    round_to_half(head)
+    names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
+    writer.add_bytes(names[0], head_graph(head))
+    writer.add_arrays(names[1], **head_probe(head, np.random.default_rng(0)))
+    writer.add_bytes(names[2], save_weights(head))
+    return replace(submap, network='ace', head=names[0], probe=names[1], weights=names[2])
 
 
 def _copy(head: Head) -> Head:

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from vloc_models.errors import BagError
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.geometry import se3
+from vloc_models.solvers.landmarks import unit
+from vloc_models.solvers.spots import Spots
 
 Array = NDArray[np.float64]
-Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Encode = Callable[[NDArray[np.uint8], int], Spots]  # every n-th cell
 _PAIRS = 24
 _AHEAD = 15  # pictures; the partner of a pair is one of so many
 _MAX_TURN = np.radians(20)
 _MAX_ERROR_PX = 8.0
 _FAR_M = 300.0  # what is matched in a picture is nearer, unless the unit is wrong
-_STRIDE = 8
+_EVERY = 2  # cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def _pairs(keyframes: Sequence[Keyframe]) -> list[tuple[Keyframe, Keyframe]]:
 
 
 def _matched(a: Keyframe, b: Keyframe, encode: Encode) -> _Match:
-    """Mutual nearest neighbours of every second cell."""
+    """Mutual nearest neighbours of some cells."""
     (fa, pa), (fb, pb) = (_cells(k, encode) for k in (a, b))
     likeness = fa @ fb.T
     best = likeness.argmax(1)
@@ -90,11 +92,8 @@ def _matched(a: Keyframe, b: Keyframe, encode: Encode) -> _Match:
 
 
 def _cells(k: Keyframe, encode: Encode) -> tuple[NDArray[np.float32], Array]:
-    features = encode(k.grey)[:, ::2, ::2]
-    rows, columns = np.mgrid[: features.shape[1], : features.shape[2]]
-    pixels = np.stack([columns, rows], -1).reshape(-1, 2) * 2.0 * _STRIDE + (_STRIDE - 1) / 2
-    flat = features.reshape(len(features), -1).T
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9), pixels
+    spots = encode(k.grey, _EVERY)
+    return unit(spots.features), spots.pixels
 
 
 def _triangulated(m: _Match, read: Callable[[Array], Array]) -> Array:

@@ -17,7 +17,9 @@ from vloc_models.export.to_onnx import encoder_graph, round_to_half
 from vloc_models.localize import encoder as shipped
 from vloc_models.maps import Encoder
 from vloc_models.networks.ace import PublishedEncoder
+from vloc_models.solvers.spots import Spots, choose
 
+_ACE_SHORT_SIDE_PX = 480  # as in the paper
 _ACE_LICENCE = 'Niantic ACE licence: non-commercial use only (patent pending)'
 
 
@@ -40,10 +42,10 @@ class ChosenEncoder:
     probe: bytes
     engine: OnnxEngine
 
-    def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features [C, h, w] of a grey picture [H, W]."""
+    def __call__(self, grey: NDArray[np.uint8], every: int = 1) -> Spots:
+        """What is in a grey picture [H, W]: the surest cell of each ``every`` by ``every``."""
         rgb = np.repeat(grey[None, :, :, None], 3, 3)
-        return self.engine({'image': rgb})['features'][0]
+        return choose(self.engine({'image': rgb}), every)
 
 
 def choose_encoder(choice: EncoderChoice, threads: int = 0) -> ChosenEncoder:
@@ -56,14 +58,14 @@ def choose_encoder(choice: EncoderChoice, threads: int = 0) -> ChosenEncoder:
         if choice.weights is not None:
             raise VlocError('encoder: lite ships with its weights', 'leave out the weights')
         graph, probe = shipped.shipped_graph(), npz.pack(shipped.shipped_probe())
-        record = Encoder(shipped.NAME, _sha256(graph), 'Apache-2.0')
+        record = Encoder(shipped.NAME, _sha256(graph), 'Apache-2.0', shipped.SHORT_SIDE_PX)
     else:
         module = _published(choice.weights)
         round_to_half(module)
         graph = encoder_graph(module)
         probe = npz.pack(encoder_probe(module, np.random.default_rng(0)))
         names = 'encoder.onnx', 'encoder.probe.npz'
-        record = Encoder('ace', _sha256(graph), _ACE_LICENCE, *names)
+        record = Encoder('ace', _sha256(graph), _ACE_LICENCE, _ACE_SHORT_SIDE_PX, *names)
     return ChosenEncoder(record, graph, probe, OnnxEngine(graph, record.name, threads))
 
 

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 
 from vloc_models.errors import VlocError
-from vloc_models.solvers.landmarks import Landmarks, unit
-from vloc_models.training.ace import Buffer
+from vloc_models.mapping.sightings import Sightings
+from vloc_models.solvers.landmarks import Landmarks, unit, whole_picture
 
 Array = NDArray[np.float64]
+_TO_CLUSTER = 20_000  # descriptors that the words are made of
 
 
 @dataclass(frozen=True)
@@ -19,40 +21,80 @@ class LandmarkConfig:
     per_picture: int = 120  # 0: none
     most: int = 100_000  # of all pictures together
     numbers: int = 32  # of a descriptor, a byte each
+    words: int = 32  # typical descriptors, for finding pictures of the place
 
     def __post_init__(self) -> None:
-        if self.per_picture < 0 or self.most < 1 or self.numbers < 1:
+        if self.per_picture < 0 or min(self.most, self.numbers, self.words) < 1:
             raise VlocError(
                 f'landmarks: {self.per_picture} a picture, at most {self.most}, '
-                f'{self.numbers} numbers each',
+                f'{self.numbers} numbers each, {self.words} words',
                 'give more; 0 a picture for none',
             )
 
 
 def choose_landmarks(
-    buffer: Buffer, T_map_cam: Array, config: LandmarkConfig, seed: int
+    sightings: Sightings, T_map_cam: Array, config: LandmarkConfig, seed: int
 ) -> Landmarks | None:
     """Some of the cells with a measured point; None if there are none, as without depth.
 
     Args:
-        buffer: of the cells of all pictures.
+        sightings: of all pictures.
         T_map_cam: [K, 4, 4] of all pictures.
         config: how many.
-        seed: of the choice.
-
-    At random: that shares them out as the pictures do. Measured on synthetic worlds, merging the
-    sightings of a point, or choosing points seen often, found fewer poses.
+        seed: of the choice, in which sure cells are likelier.
     """
-    measured = np.flatnonzero(np.isfinite(buffer.points).all(1))
-    count = min(config.per_picture * len(np.unique(buffer.picture)), config.most, len(measured))
-    if count == 0:
+    rng = np.random.default_rng([6, seed])
+    measured = np.isfinite(sightings.points).all(1)
+    pictures, counts = np.unique(sightings.picture[measured], return_counts=True)
+    if config.per_picture == 0 or not len(pictures):
         return None
-    rows = np.sort(np.random.default_rng([6, seed]).choice(measured, count, replace=False))
-    features = buffer.features[rows].astype(np.float32)
+    each = min(config.per_picture, max(1, config.most // len(pictures)))
+    chance = np.where(measured, sightings.sure.astype(np.float64) + 1e-3, 0)
+    rows = np.concatenate(
+        [
+            _drawn(np.flatnonzero((sightings.picture == p) & measured), chance, min(each, n), rng)
+            for p, n in zip(pictures.tolist(), counts.tolist(), strict=True)
+        ]
+    )
+    features = sightings.features[rows].astype(np.float32)
     _, axes = np.linalg.eigh(features.T @ features)  # variances rise
     axes = np.ascontiguousarray(axes[:, : -config.numbers - 1 : -1])
-    short = unit(features @ axes)
-    whole = np.round(short * (127 / np.abs(short).max())).astype(np.int8)
-    used, picture = np.unique(buffer.picture[rows], return_inverse=True)
-    poses = T_map_cam[used].astype(np.float32)
-    return Landmarks(buffer.points[rows], whole, axes, picture.astype(np.int32), poses)
+    words = _words(unit(features @ axes), config.words, seed)
+    places = np.stack([_place(sightings, p, axes, words) for p in pictures.tolist()])
+    return Landmarks(
+        sightings.points[rows],
+        _bytes(unit(features @ axes)),
+        axes,
+        np.searchsorted(pictures, sightings.picture[rows]).astype(np.int32),
+        T_map_cam[pictures].astype(np.float32),
+        words,
+        _bytes(places),
+    )
+
+
+def _drawn(
+    among: NDArray[np.int64], chance: Array, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    p = chance[among]
+    return np.sort(rng.choice(among, count, replace=False, p=p / p.sum()))
+
+
+def _words(short: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
+    """Typical descriptors [W, D], fewer where there are not so many."""
+    some = short[np.random.default_rng([8, seed]).permutation(len(short))[:_TO_CLUSTER]]
+    words, _ = kmeans2(some, some[:count], minit='matrix')
+    return words.astype(np.float32)
+
+
+def _place(
+    sightings: Sightings,
+    picture: int,
+    axes: NDArray[np.float32],
+    words: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    features = sightings.features[sightings.picture == picture].astype(np.float32)
+    return whole_picture(unit(features @ axes), words)
+
+
+def _bytes(rows: NDArray[np.float32]) -> NDArray[np.int8]:
+    return np.round(rows * (127 / np.abs(rows).max())).astype(np.int8)

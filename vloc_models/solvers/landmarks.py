@@ -1,12 +1,14 @@
 """Map points by matching: the most similar of the cells that were seen while the map was made.
 
 A landmark is a cell with its measured map point and a short descriptor: the encoder's feature on
-the axes that matter most, a byte a number. No training stands behind them, so that they answer
-where a head has not learned the place well; they take more room and time than a head.
+the axes that matter most, a byte a number. No training stands behind them.
+
+Which of the map's pictures show the place is found first, by comparing whole pictures: each is
+described by how its cells differ from a few typical ones (VLAD, Jegou et al., CVPR 2010).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,7 @@ from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 
 Array = NDArray[np.float64]
-_CELLS_AT_ONCE, _AT_ONCE = 300, 2048  # a block of likenesses that stays in the cache
-_ALIKE = 0.5  # cosine from which a match counts for the picture it comes from
+_AT_ONCE = 2048  # of a block of likenesses that stays in the cache
 # numpy's threads, once used, spin on: the next picture then took 25 ms longer
 _one_thread = ThreadpoolController().wrap(limits=1, user_api='blas')
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
@@ -34,6 +35,8 @@ class Landmarks:
     axes: NDArray[np.float32]  # [C, D] features @ axes is a descriptor
     picture: NDArray[np.int32]  # [M]
     T_map_cam: NDArray[np.float32]  # [K, 4, 4] of the pictures
+    words: NDArray[np.float32]  # [W, D] typical descriptors
+    places: NDArray[np.int8]  # [K, W D] what the whole pictures look like
 
     @staticmethod
     def of_arrays(arrays: dict[str, NDArray[Any]], where: str) -> 'Landmarks':
@@ -48,6 +51,8 @@ class Landmarks:
             'axes': np.float32,
             'picture': np.int32,
             'T_map_cam': np.float32,
+            'words': np.float32,
+            'places': np.int8,
         }
         if {name: x.dtype for name, x in arrays.items()} != wanted:
             raise MapError(f'{where}: does not hold landmarks', _DAMAGED)
@@ -59,6 +64,9 @@ class Landmarks:
             and found.axes.ndim == found.descriptors.ndim == 2
             and found.axes.shape[1] == numbers
             and found.T_map_cam.shape[1:] == (4, 4)
+            and found.words.ndim == 2
+            and found.words.shape[1] == numbers
+            and found.places.shape == (len(found.T_map_cam), found.words.size)
             and all(x.size for x in arrays.values())
             and found.picture.min() >= 0
             and found.picture.max() < len(found.T_map_cam)
@@ -78,13 +86,11 @@ class Landmarks:
         return dict(vars(self))
 
 
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """The most similar landmark of each feature."""
+class Matches(NamedTuple):
+    """The landmark that each cell is taken for."""
 
-    points: Array  # [N, 3] map
-    cosine: NDArray[np.float32]  # [N]
-    picture: NDArray[np.int32]  # [N]
+    points: Array  # [N, 3] map; NaN where there is none
+    cosine: NDArray[np.float32]  # [N] how alike they are
 
 
 class Matcher:
@@ -96,44 +102,65 @@ class Matcher:
         self._unit = unit(landmarks.descriptors.astype(np.float32))
         self._picture = landmarks.picture
         self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
+        self._words = landmarks.words
+        self._places = unit(landmarks.places.astype(np.float32))
 
     @property
     def points(self) -> NDArray[np.float32]:
         """The landmarks [M, 3], in the map."""
         return self._points.astype(np.float32)
 
+    def short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Descriptors [N, D] of features [N, C], to be asked with."""
+        check_shape(features, 'N C', 'features', C=len(self._axes))
+        return unit(features @ self._axes)
+
+    def likely_pictures(self, asked: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+        """Numbers of the pictures that look most like one with the descriptors [N, D]."""
+        alike = self._places @ whole_picture(asked, self._words)
+        return np.argsort(-alike, kind='stable')[:most]
+
+    def T_map_cam(self, picture: int) -> Array:
+        """Where one of the map's pictures was taken."""
+        return self._T_map_cam[picture]
+
     @_one_thread
-    def match(self, features: NDArray[np.float32]) -> Matches:
-        """Find the most similar landmark of each feature [N, C]."""
-        asked = self._short(features)
-        blocks = range(0, len(asked), _CELLS_AT_ONCE)
-        found = [_nearest(asked[n : n + _CELLS_AT_ONCE], self._unit) for n in blocks]
-        best, cosine = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        return Matches(self._points[best], cosine, self._picture[best])
+    def match(self, asked: NDArray[np.float32], pictures: NDArray[np.int64]) -> Matches:
+        """Find the most similar landmark of some pictures, where each is the other's best.
+
+        Args:
+            asked: [N, D] descriptors.
+            pictures: numbers.
+        """
+        among = np.flatnonzero(np.isin(self._picture, pictures))
+        if not len(among):
+            return _none(len(asked))
+        best, cosine = _nearest(asked, self._unit[among])
+        back, _ = _nearest(self._unit[among], asked)
+        mutual = back[best] == np.arange(len(asked))
+        points = np.where(mutual[:, None], self._points[among[best]], np.nan)
+        return Matches(points, cosine)
 
     @_one_thread
     def match_near(
         self,
-        features: NDArray[np.float32],
+        asked: NDArray[np.float32],
         pixels: Array,
         camera: Camera,
         T_map_cam: Array,
         reach_px: float,
     ) -> Matches:
-        """Find the most similar of those landmarks that would be seen near each feature.
+        """Find the most similar of those landmarks that would be seen near each cell.
 
         Args:
-            features: [N, C].
+            asked: [N, D] descriptors.
             pixels: [N, 2] where they are.
             camera: its picture's size and intrinsics; distortion is not looked at, nor what
                 stands between it and a landmark.
             T_map_cam: [4, 4] a guess of where it was.
             reach_px: at least as far each way; features are asked in squares twice as wide.
-
-        Returns:
-            Matches; points are NaN where there is no landmark.
         """
-        asked = self._short(features)
+        check_shape(asked, 'N D', 'asked', D=self._axes.shape[1])
         check_shape(pixels, 'N 2', 'pixels', N=len(asked))
         u, v, number = self._projected(camera, T_map_cam, reach_px)
         best = np.full(len(asked), -1)
@@ -147,11 +174,7 @@ class Matcher:
                 nearest, cosine[cells] = _nearest(asked[cells], self._unit[near])
                 best[cells] = near[nearest]
         points = np.where((best >= 0)[:, None], self._points[best], np.nan)
-        return Matches(points, cosine, self._picture[best])
-
-    def _short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        check_shape(features, 'N C', 'features', C=len(self._axes))
-        return unit(features @ self._axes)
+        return Matches(points, cosine)
 
     def _projected(
         self, camera: Camera, T_map_cam: Array, beyond_px: float
@@ -165,12 +188,17 @@ class Matcher:
         number = np.flatnonzero(inside)
         return u[number], v[number], number
 
-    def likely_pictures(self, matches: Matches, most: int) -> list[Array]:
-        """T_map_cam of the pictures that most matches come from, the likeliest first."""
-        weight = np.maximum(matches.cosine - _ALIKE, 0)
-        votes = np.bincount(matches.picture, weight, len(self._T_map_cam))
-        order = np.argsort(-votes, kind='stable')[:most]
-        return [self._T_map_cam[number] for number in order if votes[number] > 0]
+
+def whole_picture(asked: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a picture with descriptors [N, D] looks like, [W D]: VLAD, each word's part as long."""
+    word = np.argmax(asked @ words.T - (words**2).sum(1) / 2, 1)
+    summed = np.zeros_like(words)
+    np.add.at(summed, word, asked - words[word])
+    return unit(unit(summed).reshape(1, -1))[0]
+
+
+def _none(count: int) -> Matches:
+    return Matches(np.full((count, 3), np.nan), np.zeros(count, np.float32))
 
 
 def _nearest(

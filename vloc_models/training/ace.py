@@ -30,10 +30,12 @@ from vloc_models.networks.ace import (
     measured_loss,
     reprojection_loss,
 )
+from vloc_models.solvers.spots import Spots
 from vloc_models.training.loop import LoopConfig, Report, optimise
 
 Array = NDArray[np.float64]
-_STRIDE = 8
+Encode = Callable[[NDArray[np.uint8]], Spots]  # all cells of a grey picture [H, W]
+_LEAST_SURE = 0.05  # added to how sure cells are, so that each may be drawn
 _STEPS = (3000, 12_000)  # fewest and most, where they follow from the number of pictures
 
 
@@ -103,7 +105,7 @@ class Pictures:
 
 def fill_buffer(
     keyframes: Sequence[Keyframe],
-    encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    encode: Encode,
     config: BufferConfig,
     seed: int,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -135,24 +137,24 @@ def fill_buffer(
 def _cells_of(
     keyframe: Keyframe,
     number: int,
-    encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    encode: Encode,
     config: BufferConfig,
     rng: np.random.Generator,
 ) -> tuple[NDArray, ...]:
     """Some cells of one picture under a random zoom, turn and light."""
     H, width, height = _zoomed(keyframe, config, rng)
     picture = photometric(warp(keyframe.grey, H, width, height), config.light, rng)
-    features = encode(picture)
-    h, w = features.shape[1:]
-    rows, columns = np.divmod(rng.integers(h * w, size=2 * config.cells_per_image), w)
-    there = np.stack([columns, rows], 1) * float(_STRIDE) + (_STRIDE - 1) / 2
-    pixels = apply_homography(H, there)
+    spots = encode(picture)
+    chance = spots.sure.astype(np.float64) + _LEAST_SURE
+    count = min(2 * config.cells_per_image, len(chance))
+    rows = rng.choice(len(chance), count, replace=False, p=chance / chance.sum())
+    pixels = apply_homography(H, spots.pixels[rows])
     camera = keyframe.camera
     inside = ((pixels >= 0) & (pixels <= [camera.width - 1, camera.height - 1])).all(1)
     rays = camera.unproject(pixels)[:, :2]
     keep = np.flatnonzero(inside & np.isfinite(rays).all(1))[: config.cells_per_image]
     return (
-        features[:, rows[keep], columns[keep]].T.astype(np.float16),
+        spots.features[rows[keep]].astype(np.float16),
         (rays[keep] * [camera.fx, camera.fy]).astype(np.float32),
         keyframe.points(pixels[keep]).astype(np.float32),
         np.full(len(keep), number, np.int32),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vloc_models.errors import VlocError
-from vloc_models.frames.pairs import Pair, PairConfig, frame_pair, photo_pair
+from vloc_models.frames.pairs import Pair, PairConfig, photo_pair, scene_pair
+from vloc_models.frames.scenes import Scene
 from vloc_models.networks.ace import normalised
 from vloc_models.networks.encoder import (
     ContrastConfig,
     LiteEncoder,
-    contrastive_loss,
-    sample,
+    Seen,
+    Truth,
+    encoder_loss,
 )
-from vloc_models.records import Frame
 from vloc_models.training.loop import LoopConfig, Report, optimise
 
 _log = logging.getLogger(__name__)
@@ -33,9 +35,10 @@ class EncoderTraining:
 
     seed: int = 0
     pairs: int = 8  # a step
-    photo_share: float = 0.6  # of the pairs; the others are rendered views
-    apart: int = 6  # rendered views of one pair are up to this many frames apart
-    cut: PairConfig = field(default_factory=PairConfig)
+    photo_share: float = 0.5  # of the pairs; the others are rendered views
+    easy: PairConfig = field(default_factory=PairConfig)
+    hard: PairConfig = field(default_factory=PairConfig.hard)
+    hard_share: float = 0.6  # of the pairs, from the middle of the training on; 0 at its start
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(3000, max_lr=2e-3, checkpoint_s=60)
@@ -47,7 +50,7 @@ class EncoderData:
     """What it is trained on, all in memory."""
 
     photos: Sequence[NDArray[np.uint8]]  # each [H, W]
-    drives: Sequence[Sequence[Frame]]  # frames with depth and poses, in order
+    scenes: Sequence[Scene]
 
 
 def train_encoder(
@@ -60,12 +63,13 @@ def train_encoder(
     """Train an encoder from nothing; the same seed and data give the same one.
 
     Raises:
-        VlocError: if there are neither photos nor drives, or no pair can be cut from them.
+        VlocError: if there are neither photos nor scenes, or no pair can be cut from them.
     """
-    if not data.photos and not data.drives:
+    if not data.photos and not data.scenes:
         raise VlocError('encoder: nothing to train on', 'give photos, or worlds to render')
     torch.manual_seed(config.seed)
     encoder = LiteEncoder().to(device)
+    encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # 15 % faster
     with ThreadPoolExecutor(1) as ahead:  # the next batch is cut while this one is learned
         waiting = {}
 
@@ -81,22 +85,25 @@ def train_encoder(
 
 def _batch(data: EncoderData, config: EncoderTraining, step: int) -> list[Pair]:
     rng = np.random.default_rng([3, config.seed, step])
-    pairs = [pair for _, pair in zip(range(config.pairs), _pairs(data, config, rng), strict=False)]
+    progress = step / config.loop.steps
+    pairs = list(islice(_pairs(data, config, progress, rng), config.pairs))
     if len(pairs) < config.pairs:
         raise VlocError('encoder: the pictures share too little', 'give other pictures')
     return pairs
 
 
-def _pairs(data: EncoderData, config: EncoderTraining, rng: np.random.Generator) -> Iterator[Pair]:
-    for _ in range(_TRIES * config.pairs):
-        if data.photos and (not data.drives or rng.random() < config.photo_share):
-            pair = photo_pair(data.photos[int(rng.integers(len(data.photos)))], config.cut, rng)
+def _pairs(
+    data: EncoderData, config: EncoderTraining, progress: float, rng: np.random.Generator
+) -> Iterator[Pair]:
+    """Pairs of different pictures and places, as points of other pairs count as different."""
+    photos, scenes = (rng.permutation(len(all_)).tolist() for all_ in (data.photos, data.scenes))
+    hard_share = config.hard_share * min(1.0, 2 * progress)
+    for n in range(_TRIES * config.pairs):
+        cut = config.hard if rng.random() < hard_share else config.easy
+        if photos and (not scenes or rng.random() < config.photo_share):
+            pair = photo_pair(data.photos[photos[n % len(photos)]], cut, rng)
         else:
-            drive = data.drives[int(rng.integers(len(data.drives)))]
-            here = int(rng.integers(len(drive)))
-            there = here + int(rng.integers(-config.apart, config.apart + 1))
-            other = drive[int(np.clip(there, 0, len(drive) - 1))]
-            pair = frame_pair(drive[here], other, config.cut, rng)
+            pair = scene_pair(data.scenes[scenes[n % len(scenes)]], cut, rng)
         if pair is not None:
             yield pair
 
@@ -105,9 +112,13 @@ def _loss(
     encoder: LiteEncoder, pairs: list[Pair], contrast: ContrastConfig, device: str
 ) -> Tensor:
     pictures = np.stack([p.first for p in pairs] + [p.second for p in pairs])[:, None]
-    features = encoder(normalised(torch.from_numpy(pictures).to(device)))
-    pixels = np.stack([p.pixels_first for p in pairs] + [p.pixels_second for p in pairs])
-    there = torch.from_numpy(pixels).float().to(device)
-    found = sample(features, there)
+    features, spots = encoder(normalised(torch.from_numpy(pictures).to(device)))
     n = len(pairs)
-    return contrastive_loss(found[:n], found[n:], there[n:], contrast)
+    truth = Truth(
+        *(
+            torch.from_numpy(np.stack([getattr(p, name) for p in pairs])).float().to(device)
+            for name in ('pixels_first', 'pixels_second', 'jacobian')
+        )
+    )
+    first, second = (Seen(features[part], spots[part]) for part in (np.s_[:n], np.s_[n:]))
+    return encoder_loss(first, second, truth, contrast)
