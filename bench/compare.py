@@ -12,22 +12,20 @@ Where they are not named, ``$VLOC_DATA`` holds the bags and ``$VLOC_PEER`` is th
 """
 
 import importlib.util
-import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import tyro
+from figures import Figures, compared, save, table
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from vloc_models.commands.locate import check_outputs
@@ -38,30 +36,24 @@ from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.decode import decode_image
 from vloc_models.frames.options import BagOptions
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
-from vloc_models.maps import open_map
+from vloc_models.maps import Map, open_map
 from vloc_models.metrics import trajectory
 from vloc_models.records import Array, Fix, Trajectory, Verdict, View
 
-Figures = dict[str, float | None]
-_ROWS = (  # key in the JSON, name in the table, format
-    ('queries', 'queries', '{:.0f}'),
-    ('recall_5cm_5deg', 'within 5 cm, 5 deg', '{:.1%}'),
-    ('recall_10cm_5deg', 'within 10 cm, 5 deg', '{:.1%}'),
-    ('recall_25cm_5deg', 'within 25 cm, 5 deg', '{:.1%}'),
-    ('recall_50cm_10deg', 'within 50 cm, 10 deg', '{:.1%}'),
-    ('median_cm', 'median, cm', '{:.2f}'),
-    ('median_deg', 'median, deg', '{:.2f}'),
-    ('accepted', 'accepted', '{:.0f}'),
-    ('false_accepts', 'false accepts', '{:.0f}'),
-    ('ms_per_query_median', 'ms per query, median', '{:.1f}'),
-    ('ms_per_query_p99', 'ms per query, 99 %', '{:.1f}'),
-    ('map_MB', 'map, MB (2^20 bytes)', '{:.2f}'),
-    ('map_seconds', 'map, seconds', '{:.1f}'),
-    ('threads_opencv', 'threads of OpenCV', '{:.0f}'),
-    ('threads_onnxruntime', 'threads of ONNX Runtime', '{:.0f}'),
-)
-_ONLY_TOLD = ('accepted', 'false_accepts', 'threads_opencv', 'threads_onnxruntime')  # no ratio
 _REST_S = 0.02  # before each query: the threads of the other one stop spinning
+
+
+class Wanted(NamedTuple):
+    """What a user names, or the environment gives."""
+
+    variable: str
+    name: str  # in the folder that the variable tells; empty: the variable tells the path itself
+    words: str
+
+
+PEER = Wanted('VLOC_PEER', '', '--peer sift_localizer.py')
+MAP_BAG = Wanted('VLOC_DATA', 'redkitchen_map', 'MAP_BAG')
+QUERY_BAG = Wanted('VLOC_DATA', 'redkitchen_dev', 'QUERY_BAG')
 
 
 @dataclass(frozen=True)
@@ -110,6 +102,67 @@ class Ours:
         return score(found, truths, [f.verdict is Verdict.ACCEPTED for f in fixes])
 
 
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The pictures of a bag that have a true pose, as the peer reads them, by time."""
+
+    bag: Path
+    K: Array  # [3, 3]
+    frames: Sequence[tuple[Any, Any, Array]]  # jpeg, depth in metres or None, T_map_cam
+
+    @staticmethod
+    def of(peer: ModuleType, bag: Path) -> 'Recorded':
+        """All of a bag.
+
+        Raises:
+            BagError: if there are none.
+        """
+        K, frames = peer.read(bag)
+        if not frames:
+            raise BagError(f'{bag}: no picture with a true pose', 'name another recording')
+        return Recorded(bag, K, frames)
+
+    def only(self, numbers: Iterable[int]) -> 'Recorded':
+        """Some of them."""
+        return replace(self, frames=[self.frames[i] for i in numbers])
+
+    def every(self, n: int) -> 'Recorded':
+        """Every n-th of them."""
+        return self.only(range(0, len(self.frames), n))
+
+    @property
+    def jpegs(self) -> list[Any]:
+        """The pictures."""
+        return [jpeg for jpeg, _, _ in self.frames]
+
+    @property
+    def truths(self) -> list[Array]:
+        """T_map_cam of each."""
+        return [T_map_cam for _, _, T_map_cam in self.frames]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What both said to the same queries, and the milliseconds that each answer took."""
+
+    truths: list[Array]  # T_map_cam
+    fixes: list[Fix]
+    ours_ms: list[float]
+    found: list[Array | None]  # T_map_cam of the peer
+    peer_ms: list[float]
+
+    @staticmethod
+    def pooled(parts: Sequence['Answers']) -> 'Answers':
+        """Of all parts, in their order."""
+        names = [field.name for field in fields(Answers)]
+        return Answers(*([x for part in parts for x in getattr(part, name)] for name in names))
+
+    def figures(self, ours: Ours) -> tuple[Figures, Figures]:
+        """Ours and the peer's."""
+        of_ours = ours.figures(self.fixes, self.truths) | _speed(self.ours_ms)
+        return of_ours, score(self.found, self.truths) | _speed(self.peer_ms)
+
+
 def main(options: Options) -> None:
     """Compare and print."""
     peer_script, map_bag, query_bag, map_folder = _inputs(options)
@@ -118,29 +171,15 @@ def main(options: Options) -> None:
         cv2.setNumThreads(options.threads)
     site = open_map(map_folder)
     localizer = Localizer.of(site, LocalizerConfig(threads=options.threads))
-    ours = Ours(localizer, *_camera(query_bag, peer.COLOR))
-    rival, map_seconds = _rival(peer, map_bag, options.map_every)
-    K, queries = peer.read(query_bag)
-    if not queries:
-        raise BagError(f'{query_bag}: no picture with a true pose', 'name another QUERY_BAG')
-    jpegs, _, truths = zip(*queries[:: options.every], strict=True)
-    (fixes, ours_ms), (found, peer_ms) = ask_in_turn(
-        (ours, lambda jpeg: rival.locate(jpeg, K)[0]), jpegs
-    )
+    ours = Ours(localizer, *camera_of(query_bag, peer.COLOR))
+    rival, map_of_peer = rival_of(peer, Recorded.of(peer, map_bag).every(options.map_every))
+    queries = Recorded.of(peer, query_bag).every(options.every)
+    of_ours, of_peer = ask_both(ours, rival, queries).figures(ours)
     threads: Figures = {'threads_opencv': cv2.getNumThreads()}
-    of_ours: Figures = {
-        'map_MB': site.size_bytes() / 2**20,
-        'map_seconds': site.info.provenance.self_test.get('map_seconds'),
-        'threads_onnxruntime': options.threads or len(os.sched_getaffinity(0)),
-    }
-    of_peer: Figures = {'map_MB': rival.megabytes, 'map_seconds': map_seconds}
-    told = compared(
-        ours.figures(fixes, truths) | _speed(ours_ms) | of_ours | threads,
-        score(found, truths) | _speed(peer_ms) | of_peer | threads,
-    )
+    more: Figures = {'threads_onnxruntime': options.threads or len(os.sched_getaffinity(0))}
+    told = compared(of_ours | map_figures(site) | more | threads, of_peer | map_of_peer | threads)
     Console().print(table(told))
-    if options.json:
-        options.json.write_text(as_json(told), 'utf-8')
+    save(told, options.json)
 
 
 def run(bench: Callable[[], None]) -> int:
@@ -161,6 +200,72 @@ def load_peer(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def named(given: Path | None, wanted: Wanted) -> Path:
+    """What is named, or what the environment gives; it exists.
+
+    Raises:
+        VlocError: if not.
+    """
+    variable, name, words = wanted
+    folder = os.environ.get(variable)
+    path = given or (Path(folder) / name if folder else None)
+    if path is None:
+        raise VlocError(f'no {words} is named', f'name it, or set {variable}')
+    if not path.exists():
+        raise VlocError(f'{path}: no such {words}', f'name it, or set {variable}')
+    return path
+
+
+def named_map(given: Path | None, json_file: Path | None) -> Path:
+    """Our map; the figures do not go into it, and can be written.
+
+    Raises:
+        VlocError: if not.
+    """
+    if given is None:
+        raise VlocError('no --map of ours is named', 'name one that "vloc map" made of MAP_BAG')
+    if json_file:
+        check_outputs([json_file], given)
+    return given
+
+
+def camera_of(bag: Path, topic: str) -> tuple[CameraMount, str]:
+    """The camera of a topic, and the format that its messages tell."""
+    with BagReader(bag, BagOptions((topic,), poses='none', odom='none')) as reader:
+        mount, recording = reader.cameras[0], reader.recording
+        first = next(recording.messages([topic]))
+        return mount, recording.decode(first.raw, recording.topics[topic].msgtype).format
+
+
+def rival_of(peer: ModuleType, recorded: Recorded) -> tuple[Any, Figures]:
+    """The peer with a map of what has depth, and the figures of that map.
+
+    Raises:
+        BagError: if nothing has depth.
+    """
+    frames = [frame for frame in recorded.frames if frame[1] is not None]
+    if not frames:
+        raise BagError(f'{recorded.bag}: no picture with depth and a pose', 'name another MAP_BAG')
+    start = time.perf_counter()
+    rival = peer.SiftLocalizer(recorded.K, frames)
+    seconds = time.perf_counter() - start
+    return rival, {'map_MB': rival.megabytes, 'map_seconds': seconds}
+
+
+def map_figures(site: Map) -> Figures:
+    """The size of our map, and how long it took."""
+    seconds = site.info.provenance.self_test.get('map_seconds')
+    return {'map_MB': site.size_bytes() / 2**20, 'map_seconds': seconds}
+
+
+def ask_both(ours: Ours, rival: Any, queries: Recorded) -> Answers:
+    """Ask ours and the peer in turn."""
+    (fixes, ours_ms), (found, peer_ms) = ask_in_turn(
+        (ours, lambda jpeg: rival.locate(jpeg, queries.K)[0]), queries.jpegs
+    )
+    return Answers(queries.truths, fixes, ours_ms, found, peer_ms)
 
 
 def ask_in_turn(
@@ -209,73 +314,14 @@ def score(
     return trajectory.score(Trajectory.of(stamps, truths), estimate).as_json()
 
 
-def compared(ours: Figures, peer: Figures) -> dict[str, Figures]:
-    """All figures, with None for no finite number, and ours / the peer's."""
-    ours, peer = _finite(ours), _finite(peer)
-    ratio: Figures = {}
-    for key in [key for key, _, _ in _ROWS if key not in _ONLY_TOLD]:
-        a, b = ours.get(key), peer.get(key)
-        ratio[key] = None if a is None or not b else a / b
-    return {'ours': ours, 'peer': peer, 'ratio': ratio}
-
-
-def table(told: dict[str, Figures]) -> Table:
-    """What is printed; a dash for no number."""
-    shown = Table('', 'ours', 'peer', 'ratio')
-    for key, name, form in _ROWS:
-        ours, peer, ratio = (told[column].get(key) for column in ('ours', 'peer', 'ratio'))
-        cells = (ours, form), (peer, form), (ratio, '{:.2f}')
-        shown.add_row(name, *('-' if x is None else f.format(x) for x, f in cells))
-    return shown
-
-
-def as_json(told: dict[str, Figures]) -> str:
-    """Strict JSON: null for no number."""
-    return json.dumps(told, indent=1, allow_nan=False) + '\n'
-
-
 def _inputs(options: Options) -> tuple[Path, Path, Path, Path]:
     """The peer, both bags and our map; all are there, and the figures can be written."""
-    peer = _named(options.peer, 'VLOC_PEER', '', '--peer sift_localizer.py')
-    map_bag = _named(options.map_bag, 'VLOC_DATA', 'redkitchen_map', 'MAP_BAG')
-    query_bag = _named(options.query_bag, 'VLOC_DATA', 'redkitchen_dev', 'QUERY_BAG')
-    if options.map is None:
-        raise VlocError('no --map of ours is named', 'name one that "vloc map" made of MAP_BAG')
+    peer = named(options.peer, PEER)
+    map_bag, query_bag = named(options.map_bag, MAP_BAG), named(options.query_bag, QUERY_BAG)
+    map_folder = named_map(options.map, options.json)
     if min(options.every, options.map_every) < 1 or options.threads < 0:
         raise VlocError('--every, --map-every or --threads makes no sense', 'give 1 or more')
-    if options.json:
-        check_outputs([options.json], options.map)
-    return peer, map_bag, query_bag, options.map
-
-
-def _named(given: Path | None, variable: str, name: str, what: str) -> Path:
-    """What is named, or what the environment gives; it exists."""
-    folder = os.environ.get(variable)
-    path = given or (Path(folder) / name if folder else None)
-    if path is None:
-        raise VlocError(f'no {what} is named', f'name it, or set {variable}')
-    if not path.exists():
-        raise VlocError(f'{path}: no such {what}', f'name it, or set {variable}')
-    return path
-
-
-def _camera(bag: Path, topic: str) -> tuple[CameraMount, str]:
-    """The camera of a topic, and the format that its messages tell."""
-    with BagReader(bag, BagOptions((topic,), poses='none', odom='none')) as reader:
-        mount, recording = reader.cameras[0], reader.recording
-        first = next(recording.messages([topic]))
-        return mount, recording.decode(first.raw, recording.topics[topic].msgtype).format
-
-
-def _rival(peer: ModuleType, bag: Path, every: int) -> tuple[Any, float]:
-    """The peer with its map, and the seconds that took."""
-    K, frames = peer.read(bag)
-    frames = [frame for frame in frames if frame[1] is not None][::every]
-    if not frames:
-        raise BagError(f'{bag}: no picture with depth and a pose', 'name another MAP_BAG')
-    start = time.perf_counter()
-    rival = peer.SiftLocalizer(K, frames)
-    return rival, time.perf_counter() - start
+    return peer, map_bag, query_bag, map_folder
 
 
 def _speed(ms: Sequence[float]) -> Figures:
@@ -283,10 +329,6 @@ def _speed(ms: Sequence[float]) -> Figures:
         'ms_per_query_median': float(np.median(ms)),
         'ms_per_query_p99': float(np.percentile(ms, 99)),
     }
-
-
-def _finite(figures: Figures) -> Figures:
-    return {k: x if x is not None and math.isfinite(x) else None for k, x in figures.items()}
 
 
 if __name__ == '__main__':

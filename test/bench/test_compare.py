@@ -1,9 +1,8 @@
-import importlib.util
 import json
 import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from vloc_models.frames.synthetic.rigs import RIGS
 from vloc_models.geometry import se3
 from vloc_models.records import Fix, PoseEstimate, Verdict, View
 
-FILE = Path(__file__).parents[2] / 'bench' / 'compare.py'
 FIGURES = {
     'queries': 100,
     'recall_5cm_5deg': 0.5,
@@ -32,23 +30,11 @@ FIGURES = {
 }
 
 
-@pytest.fixture(scope='module')
-def compare() -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location('bench_compare', FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['bench_compare'] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules['bench_compare']
-
-
 @pytest.fixture
-def told(compare: Any) -> dict[str, dict[str, float | None]]:
+def told(figures: Any) -> dict[str, dict[str, float | None]]:
     ours = FIGURES | {'accepted': 80, 'false_accepts': 1, 'threads_onnxruntime': 2}
     peer = FIGURES | {'recall_5cm_5deg': 0.0, 'median_cm': math.inf, 'map_MB': 8.0}
-    return compare.compared(ours, peer)
+    return figures.compared(ours, peer)
 
 
 def test_ratios_are_ours_by_the_peers(told: dict[str, dict[str, float | None]]) -> None:
@@ -61,22 +47,22 @@ def test_ratios_are_ours_by_the_peers(told: dict[str, dict[str, float | None]]) 
     assert 'accepted' not in ratio
 
 
-def test_json_is_strict(compare: Any, told: dict[str, dict[str, float | None]]) -> None:
+def test_json_is_strict(figures: Any, told: dict[str, dict[str, float | None]]) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    read = json.loads(compare.as_json(told), parse_constant=refuse)
+    read = json.loads(figures.as_json(told), parse_constant=refuse)
     assert list(read) == ['ours', 'peer', 'ratio']
     assert read['peer']['median_cm'] is None
     assert read['ours']['false_accepts'] == 1
 
 
 def test_the_table_has_every_figure(
-    compare: Any, told: dict[str, dict[str, float | None]]
+    figures: Any, told: dict[str, dict[str, float | None]]
 ) -> None:
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(compare.table(told))
+        console.print(figures.table(told))
     lines = [[x.strip() for x in row.split('│')[1:-1]] for row in capture.get().splitlines()]
     rows = {row[0]: row[1:] for row in lines if row}
     assert rows['within 10 cm, 5 deg'] == ['75.0%', '75.0%', '1.00']
@@ -84,6 +70,33 @@ def test_the_table_has_every_figure(
     assert rows['false accepts'] == ['1', '-', '-']
     assert rows['threads of ONNX Runtime'] == ['2', '-', '-']
     assert rows['ms per query, 99 %'] == ['41.5', '41.5', '1.00']
+
+
+def test_a_case_has_two_rows(figures: Any, told: dict[str, dict[str, float | None]]) -> None:
+    keys = ('median_cm', 'recall_5cm_5deg', 'accepted')
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(figures.table_of_cases('case', {'as it is': told}, keys))
+    head, ours, peer = capture.get().splitlines()
+    assert ' '.join(head.split()) == 'case within 5 cm, 5 deg median, cm accepted'
+    assert ours.split() == ['as', 'it', 'is', 'ours', '50.0%', '4.50', '80']
+    assert peer.split() == ['peer', '0.0%', '-', '-']
+
+
+def test_pictures_with_a_true_pose_are_needed(compare: Any, tmp_path: Path) -> None:
+    peer = SimpleNamespace(read=lambda bag: (np.eye(3), []))
+    with pytest.raises(compare.BagError, match='no picture with a true pose'):
+        compare.Recorded.of(peer, tmp_path)
+
+
+def test_pictures_with_depth_are_mapped(compare: Any, tmp_path: Path) -> None:
+    frames = [('a', 1, np.eye(4)), ('b', None, np.eye(4)), ('c', 2, np.eye(4))]
+    recorded = compare.Recorded(tmp_path, np.eye(3), frames)
+    peer = SimpleNamespace(SiftLocalizer=lambda K, frames: SimpleNamespace(megabytes=len(frames)))
+    assert compare.rival_of(peer, recorded)[1]['map_MB'] == 2
+    assert recorded.every(2).jpegs == ['a', 'c']
+    with pytest.raises(compare.BagError, match='no picture with depth'):
+        compare.rival_of(peer, recorded.only([1]))
 
 
 def test_both_are_asked_in_turn(compare: Any) -> None:
@@ -157,20 +170,9 @@ def test_a_jpeg_comes_as_the_live_picture(compare: Any) -> None:
 )
 def test_what_is_missing_is_said_in_one_line(
     compare: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str],
     given: dict[str, str],
     environment: dict[str, str],
     what: str,
 ) -> None:
-    (tmp_path / 'peer.py').write_text('COLOR = "/camera"')
-    for name in ('VLOC_PEER', 'VLOC_DATA'):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value.format(tmp_path))
-    options = compare.Options(**{k: Path(v.format(tmp_path)) for k, v in given.items()})
-    assert compare.run(lambda: compare.main(options)) == 2
-    line = capsys.readouterr().err
-    assert what in line
-    assert line.count('\n') == 1
+    assert what in refused(compare, given, environment)
