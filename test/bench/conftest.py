@@ -44,8 +44,8 @@ def _is_bench(module: ModuleType) -> bool:
     return Path(getattr(module, '__file__', None) or '/').parent == BENCH
 
 
-compare, figures, harm, few_images, blocks = map(
-    _bench, ('compare', 'figures', 'harm', 'few_images', 'blocks')
+compare, figures, harm, few_images, blocks, limits, worlds = map(
+    _bench, ('compare', 'figures', 'harm', 'few_images', 'blocks', 'limits', 'worlds')
 )
 
 
