@@ -15,7 +15,7 @@ from vloc_models.commands.locate import check_outputs, with_progress
 from vloc_models.errors import VlocError
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import FrameSource, open_source
-from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.localizer import Localizer, LocalizerConfig, Use
 from vloc_models.localize.replay import Replay
 from vloc_models.maps import Map
 from vloc_models.metrics import trajectory
@@ -32,6 +32,7 @@ def evaluate(
     tum: Path | None = None,
     report_file: Annotated[Path | None, tyro.conf.arg(name='report')] = None,
     worst: int = 6,
+    use: Use = 'both',
     threads: int = 0,
 ) -> None:
     """Locate every frame of a recording in a map and compare with its true poses.
@@ -46,12 +47,13 @@ def evaluate(
         tum: write T_map_base of every pose that was solved, accepted or not, to this file.
         report_file: write a report with plots and pictures to this HTML file.
         worst: how many of the worst frames the report shows.
+        use: the map's head, its landmarks, or what is best of both.
         threads: processor cores to use; 0 takes all.
     """
     if worst < 0:
         raise VlocError(f'--worst {worst} makes no sense', 'give 0 or more')
     check_outputs([f for f in (json_file, tum, report_file) if f], map_folder)
-    localizer = Localizer.load(map_folder, LocalizerConfig(threads=threads))
+    localizer = Localizer.load(map_folder, LocalizerConfig(use, threads=threads))
     site = Map(map_folder, localizer.info)
     with open_source(bag, options) as source:
         if not len(source.trajectory()):

@@ -12,7 +12,7 @@ from vloc_models.commands.progress import progress_bar
 from vloc_models.errors import VlocError
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import FrameSource, open_source
-from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.localizer import Localizer, LocalizerConfig, Use
 from vloc_models.localize.replay import Locates, Replay, replay
 from vloc_models.records import Trajectory, Verdict
 from vloc_models.tum import write_tum
@@ -26,6 +26,7 @@ def locate(
     output: Annotated[Path, tyro.conf.arg(aliases=['-o'])],
     options: Annotated[BagOptions, tyro.conf.arg(name='')] = _DEFAULT,
     raw: bool = False,
+    use: Use = 'both',
     threads: int = 0,
 ) -> None:
     """Find the robot's pose in a map for every frame of a recording, each on its own.
@@ -38,10 +39,11 @@ def locate(
         output: the TUM file to write: T_map_base of the frames whose pose is accepted.
         options: which topics to use; the bag needs no poses.
         raw: write every pose that was solved, not only the accepted ones.
+        use: the map's head, its landmarks, or what is best of both.
         threads: processor cores to use; 0 takes all.
     """
     check_outputs([output], map_folder)
-    localizer = Localizer.load(map_folder, LocalizerConfig(threads=threads))
+    localizer = Localizer.load(map_folder, LocalizerConfig(use, threads=threads))
     with open_source(bag, options) as source:
         done = with_progress(localizer, source)
     estimates = done.estimates()

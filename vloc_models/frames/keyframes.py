@@ -32,11 +32,14 @@ class Keyframe:
         return se3.inverse(self.T_map_cam)
 
     def points(self, pixels: Array) -> Array:
-        """Measured map points [N, 3] at pixels [N, 2] inside the picture; NaN where unknown."""
+        """Measured map points [N, 3] at pixels [N, 2]; NaN where unknown or outside."""
         if self.depth is None:
             return np.full((len(pixels), 3), np.nan)
+        height, width = self.depth.shape
         u, v = pixels.round().astype(int).T
-        z = self.depth[v, u].astype(np.float64)
+        inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        z = self.depth[v * inside, u * inside].astype(np.float64)
+        z[~inside] = np.nan
         return se3.apply(self.T_map_cam, self.camera.unproject(pixels) * z[:, None])
 
 

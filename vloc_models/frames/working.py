@@ -7,6 +7,8 @@ import numpy as np
 
 from vloc_models.records import View
 
+_FINE = 0.6  # from here on linear interpolation sees every pixel, in a fifth of the time
+
 
 def working_view(view: View, short_side_px: int) -> View:
     """``view`` with so many pixels on its shorter side, depth too (nearest), without labels."""
@@ -16,7 +18,7 @@ def working_view(view: View, short_side_px: int) -> View:
         return replace(view, labels=None)
     camera = camera.resized(round(camera.width * scale), round(camera.height * scale))
     size = (camera.width, camera.height)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    way = cv2.INTER_AREA if scale < _FINE else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(view.image, size, interpolation=way), np.uint8)
     depth = view.depth
     if depth is not None:

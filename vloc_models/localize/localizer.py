@@ -9,8 +9,7 @@ map's landmarks, or by the map's head, and those of all cameras go through one P
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +31,7 @@ from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
+Use = Literal['both', 'head', 'landmarks']
 _REBUILD = 'build the map again with "vloc map"'
 
 
@@ -39,10 +39,12 @@ _REBUILD = 'build the map again with "vloc map"'
 class LocalizerConfig:
     """How a pose is found and judged."""
 
-    use: Literal['both', 'head', 'landmarks'] = 'both'  # of what the map has
+    use: Use = 'both'  # of what the map has
     every: int = 2  # use the surest of n by n cells: time against precision
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    rival_share: float = 0.7  # of the inliers, with which another place is no worse
+    rival_iterations: int = 200  # of RANSAC: a place that is no worse is found soon
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -116,12 +118,34 @@ class Localizer:
             for view in views
         ]
         best: Answer | None = None
-        for answer in self._attempts(cells, partial(self._solve, stamp_ns), prior):
+        for answer in self._attempts(cells, self._solver(stamp_ns), prior):
             best = answer if best is None else best.better(answer)
             if answer.accepted:
-                break
+                return self._alone(answer, cells)
         assert best is not None
         return best
+
+    def _alone(self, best: Answer, cells: Sequence[Cells]) -> Answer:
+        """An accepted answer, unless another place explains the pictures about as well."""
+        if self.landmarks is None:
+            return best
+        solve = self._solver(best.fix.stamp_ns, self.config.rival_iterations)
+        rival = Search(cells, self.landmarks, solve).rival(best)
+        if rival is None:
+            return best
+        first, second = sorted((best, rival), key=lambda a: a.inliers, reverse=True)
+        if second.inliers < self.config.rival_share * first.inliers:
+            return first
+        estimates = (first.fix.estimate, second.fix.estimate)
+        reason = f'two places explain it: {first.inliers} and {second.inliers} inliers'
+        fix = replace(
+            best.fix,
+            verdict=Verdict.AMBIGUOUS,
+            reason=reason,
+            estimate=None,
+            candidates=tuple(e for e in estimates if e is not None),
+        )
+        return replace(first, fix=fix)
 
     def _attempts(
         self, cells: Sequence[Cells], solve: Solve, prior: Array | None
@@ -144,12 +168,20 @@ class Localizer:
         check_shape(points, '1 3 1 N', 'points', N=len(cells.spots.pixels))
         return cells.seen(points.reshape(3, -1).T.astype(np.float64), cells.spots.sure)
 
-    def _solve(self, stamp_ns: int, seen: Sequence[Observation], prior: Array | None) -> Answer:
-        estimate = solve_pnp(seen, self.config.pnp, prior)
-        count = sum(len(o.coordinates.pixels) for o in seen)
-        verdict, reason = self.config.verdict.judge(estimate, count)
-        told = None if verdict is Verdict.NONE else estimate
-        return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen))
+    def _solver(self, stamp_ns: int, max_iterations: int | None = None) -> Solve:
+        """PnP with a verdict; with less effort where iterations are given."""
+        pnp = self.config.pnp
+        if max_iterations is not None:
+            pnp = replace(pnp, max_iterations=max_iterations)
+
+        def solve(seen: Sequence[Observation], prior: Array | None) -> Answer:
+            estimate = solve_pnp(seen, pnp, prior)
+            count = sum(len(o.coordinates.pixels) for o in seen)
+            verdict, reason = self.config.verdict.judge(estimate, count)
+            told = None if verdict is Verdict.NONE else estimate
+            return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen))
+
+        return solve
 
 
 def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:

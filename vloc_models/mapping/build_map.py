@@ -29,6 +29,7 @@ from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.self_test import self_test
 from vloc_models.mapping.sightings import Sightings, look
+from vloc_models.mapping.triangulate import triangulate
 from vloc_models.mapping.work import Work
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
 from vloc_models.networks.ace import Head
@@ -61,7 +62,7 @@ class MappingConfig:
     min_images: int = 10
     """Fewer are no recording of a place."""
     instant: bool = False
-    """No training: landmarks only, in seconds. Needs depth."""
+    """No training: landmarks only, in seconds."""
     tested_share: float = 0.6
     """Of the training, before the self-test; the rest is with all pictures."""
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
@@ -247,6 +248,7 @@ def _sightings(build: _Build, work: Work) -> Sightings:
         build.encoder,
         lambda done, total: build.report('looking', done, total),
     )
+    sightings = triangulate(sightings, build.keyframes)
     work.save('sightings', vars(sightings))
     return sightings
 

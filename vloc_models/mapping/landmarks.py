@@ -92,9 +92,10 @@ def _place(
     axes: NDArray[np.float32],
     words: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    features = sightings.features[sightings.picture == picture].astype(np.float32)
-    return whole_picture(unit(features @ axes), words)
+    rows = sightings.picture == picture
+    features = sightings.features[rows].astype(np.float32)
+    return whole_picture(unit(features @ axes), sightings.sure[rows], words)
 
 
 def _bytes(rows: NDArray[np.float32]) -> NDArray[np.int8]:
-    return np.round(rows * (127 / np.abs(rows).max())).astype(np.int8)
+    return np.round(rows * (127 / max(np.abs(rows).max(), 1e-6))).astype(np.int8)

@@ -17,7 +17,8 @@ class Sightings:
     """Cells of all pictures, picture by picture."""
 
     features: NDArray[np.float16]  # [N, C]
-    points: NDArray[np.float32]  # [N, 3] map, metres; NaN where not measured
+    pixels: NDArray[np.float32]  # [N, 2] of the working size
+    points: NDArray[np.float32]  # [N, 3] map, metres; NaN where not known
     sure: NDArray[np.float32]  # [N] how likely it is that each is found again; 0..1
     picture: NDArray[np.int32]  # [N]
 
@@ -33,6 +34,7 @@ def look(
         spots = encoder(keyframe.grey, _EVERY)
         points = keyframe.points(spots.pixels).astype(np.float32)
         where = np.full(len(points), number, np.int32)
-        parts.append((spots.features.astype(np.float16), points, spots.sure, where))
+        pixels = spots.pixels.astype(np.float32)
+        parts.append((spots.features.astype(np.float16), pixels, points, spots.sure, where))
         report(number + 1, len(keyframes))
     return Sightings(*(np.concatenate(column) for column in zip(*parts, strict=True)))

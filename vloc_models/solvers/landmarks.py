@@ -4,7 +4,8 @@ A landmark is a cell with its measured map point and a short descriptor: the enc
 the axes that matter most, a byte a number. No training stands behind them.
 
 Which of the map's pictures show the place is found first, by comparing whole pictures: each is
-described by how its cells differ from a few typical ones (VLAD, Jegou et al., CVPR 2010).
+described by how its cells differ from a few typical ones (VLAD, Jegou et al., CVPR 2010), sure
+cells counting most. Where that fails, as with half of the picture covered, the surest cells vote.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from vloc_models.geometry.camera import Camera
 
 Array = NDArray[np.float64]
 _AT_ONCE = 2048  # of a block of likenesses that stays in the cache
+_VOTERS = 200  # cells
+_NEAR_PICTURES = 15  # whose landmarks are looked for around a guess
+_METRES_A_RADIAN = 1.0  # that count as much when pictures are near
+_ALIKE = 0.5  # cosine from which a cell votes for the picture of its landmark
+_SURE_POWER = 3  # measured: covered pictures are found twice as often as with 0, others as often
 # numpy's threads, once used, spin on: the next picture then took 25 ms longer
 _one_thread = ThreadpoolController().wrap(limits=1, user_api='blas')
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
@@ -97,10 +103,13 @@ class Matcher:
     """Landmarks, ready to be searched."""
 
     def __init__(self, landmarks: Landmarks) -> None:
-        self._points = landmarks.points.astype(np.float64)
+        order = np.argsort(landmarks.picture, kind='stable')
+        count = np.bincount(landmarks.picture, minlength=len(landmarks.T_map_cam))
+        self._start = np.concatenate([[0], np.cumsum(count)])  # of each picture's landmarks
+        self._picture = landmarks.picture[order]
+        self._points = landmarks.points[order].astype(np.float64)
+        self._unit = unit(landmarks.descriptors[order].astype(np.float32))
         self._axes = landmarks.axes
-        self._unit = unit(landmarks.descriptors.astype(np.float32))
-        self._picture = landmarks.picture
         self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
         self._words = landmarks.words
         self._places = unit(landmarks.places.astype(np.float32))
@@ -115,10 +124,29 @@ class Matcher:
         check_shape(features, 'N C', 'features', C=len(self._axes))
         return unit(features @ self._axes)
 
-    def likely_pictures(self, asked: NDArray[np.float32], most: int) -> NDArray[np.int64]:
-        """Numbers of the pictures that look most like one with the descriptors [N, D]."""
-        alike = self._places @ whole_picture(asked, self._words)
+    def alike_pictures(
+        self, asked: NDArray[np.float32], sure: NDArray[np.float32], most: int
+    ) -> NDArray[np.int64]:
+        """Numbers of the pictures that look most like one as a whole.
+
+        Args:
+            asked: [N, D] descriptors of its cells.
+            sure: [N] how likely it is that each is found again.
+            most: at most so many.
+        """
+        alike = self._places @ whole_picture(asked, sure, self._words)
         return np.argsort(-alike, kind='stable')[:most]
+
+    @_one_thread
+    def voted_pictures(
+        self, asked: NDArray[np.float32], sure: NDArray[np.float32], most: int
+    ) -> NDArray[np.int64]:
+        """Numbers of the pictures that the surest cells look most like, one by one; as above."""
+        voters = np.argsort(-sure, kind='stable')[:_VOTERS]
+        best, cosine = _nearest(asked[voters], self._unit)
+        weight = np.maximum(cosine - _ALIKE, 0) * sure[voters]
+        votes = np.bincount(self._picture[best], weight, len(self._T_map_cam))
+        return np.argsort(-votes, kind='stable')[:most]
 
     def T_map_cam(self, picture: int) -> Array:
         """Where one of the map's pictures was taken."""
@@ -132,14 +160,14 @@ class Matcher:
             asked: [N, D] descriptors.
             pictures: numbers.
         """
-        among = np.flatnonzero(np.isin(self._picture, pictures))
+        among = self._of(pictures)
         if not len(among):
-            return _none(len(asked))
-        best, cosine = _nearest(asked, self._unit[among])
-        back, _ = _nearest(self._unit[among], asked)
-        mutual = back[best] == np.arange(len(asked))
+            return Matches(np.full((len(asked), 3), np.nan), np.zeros(len(asked), np.float32))
+        likeness = asked @ self._unit[among].T
+        best = likeness.argmax(1)
+        mutual = likeness.argmax(0)[best] == np.arange(len(asked))
         points = np.where(mutual[:, None], self._points[among[best]], np.nan)
-        return Matches(points, cosine)
+        return Matches(points, likeness[np.arange(len(asked)), best])
 
     @_one_thread
     def match_near(
@@ -152,6 +180,8 @@ class Matcher:
     ) -> Matches:
         """Find the most similar of those landmarks that would be seen near each cell.
 
+        Only the pictures that were taken nearest to the guess are looked at.
+
         Args:
             asked: [N, D] descriptors.
             pixels: [N, 2] where they are.
@@ -162,43 +192,84 @@ class Matcher:
         """
         check_shape(asked, 'N D', 'asked', D=self._axes.shape[1])
         check_shape(pixels, 'N 2', 'pixels', N=len(asked))
-        u, v, number = self._projected(camera, T_map_cam, reach_px)
+        among = self._of(self._near_pictures(T_map_cam))
+        u, v, number = self._projected(among, camera, T_map_cam, reach_px)
+        bins = _Bins.of(u, v, reach_px)
         best = np.full(len(asked), -1)
         cosine = np.zeros(len(asked), np.float32)
-        column, row = np.floor(pixels / (2 * reach_px)).T
+        column, row = np.floor(pixels / (2 * reach_px)).astype(int).T
         for x, y in {*zip(column.tolist(), row.tolist(), strict=True)}:
             cells = np.flatnonzero((column == x) & (row == y))
-            beside = np.abs(u - (2 * x + 1) * reach_px) < 2 * reach_px
-            near = number[beside & (np.abs(v - (2 * y + 1) * reach_px) < 2 * reach_px)]
+            near = number[bins.around(2 * x - 1, 2 * y - 1)]
             if len(near):
-                nearest, cosine[cells] = _nearest(asked[cells], self._unit[near])
+                likeness = asked[cells] @ self._unit[near].T
+                nearest = likeness.argmax(1)
+                cosine[cells] = likeness[np.arange(len(cells)), nearest]
                 best[cells] = near[nearest]
         points = np.where((best >= 0)[:, None], self._points[best], np.nan)
         return Matches(points, cosine)
 
+    def _of(self, pictures: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the landmarks of some pictures."""
+        starts = self._start.tolist()
+        ranges = [np.arange(starts[p], starts[p + 1]) for p in pictures.tolist()]
+        return np.concatenate(ranges) if ranges else np.zeros(0, int)
+
+    def _near_pictures(self, T_map_cam: Array) -> NDArray[np.int64]:
+        away = np.linalg.norm(self._T_map_cam[:, :3, 3] - T_map_cam[:3, 3], axis=1)
+        turned = se3.angle_rad(T_map_cam[:3, :3].T @ self._T_map_cam[:, :3, :3])
+        return np.argsort(away + _METRES_A_RADIAN * turned, kind='stable')[:_NEAR_PICTURES]
+
     def _projected(
-        self, camera: Camera, T_map_cam: Array, beyond_px: float
+        self, among: NDArray[np.int64], camera: Camera, T_map_cam: Array, beyond_px: float
     ) -> tuple[Array, Array, NDArray[np.int64]]:
-        """Pixels of the landmarks in and so far around a picture, and their numbers."""
-        x, y, z = se3.apply(se3.inverse(T_map_cam), self._points).T
+        """Pixels of those landmarks that lie in and so far around a picture, and their numbers."""
+        x, y, z = se3.apply(se3.inverse(T_map_cam), self._points[among]).T
         depth = np.maximum(z, 1e-3)
         u, v = x / depth * camera.fx + camera.cx, y / depth * camera.fy + camera.cy
         inside = (u > -beyond_px) & (u < camera.width + beyond_px)
         inside &= (v > -beyond_px) & (v < camera.height + beyond_px) & (z > 0)
-        number = np.flatnonzero(inside)
-        return u[number], v[number], number
+        return u[inside], v[inside], among[inside]
 
 
-def whole_picture(asked: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.float32]:
+@dataclass(frozen=True, eq=False)
+class _Bins:
+    """Points of a plane, sorted into squares."""
+
+    order: NDArray[np.int64]  # [N] of the points, row by row
+    start: NDArray[np.int64]  # [rows columns + 1] where each square's points begin there
+    columns: int
+    rows: int
+
+    @staticmethod
+    def of(u: Array, v: Array, side: float) -> '_Bins':
+        """Points from ``-side`` on each way."""
+        column, row = (np.floor(x / side).astype(int) + 1 for x in (u, v))
+        columns, rows = (int(x.max(initial=0)) + 1 for x in (column, row))
+        square = row * columns + column
+        count = np.bincount(square, minlength=rows * columns)
+        start = np.concatenate([[0], np.cumsum(count)])
+        return _Bins(np.argsort(square, kind='stable'), start, columns, rows)
+
+    def around(self, column: int, row: int) -> NDArray[np.int64]:
+        """The points of the four by four squares from this one on; it may lie outside."""
+        left, right = max(0, column + 1), min(self.columns, column + 5)
+        parts = [
+            self.order[self.start[y * self.columns + left] : self.start[y * self.columns + right]]
+            for y in range(max(0, row + 1), min(self.rows, row + 5))
+            if left < right
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, int)
+
+
+def whole_picture(
+    asked: NDArray[np.float32], sure: NDArray[np.float32], words: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """What a picture with descriptors [N, D] looks like, [W D]: VLAD, each word's part as long."""
     word = np.argmax(asked @ words.T - (words**2).sum(1) / 2, 1)
     summed = np.zeros_like(words)
-    np.add.at(summed, word, asked - words[word])
+    np.add.at(summed, word, (asked - words[word]) * sure[:, None] ** _SURE_POWER)
     return unit(unit(summed).reshape(1, -1))[0]
-
-
-def _none(count: int) -> Matches:
-    return Matches(np.full((count, 3), np.nan), np.zeros(count, np.float32))
 
 
 def _nearest(

@@ -33,6 +33,7 @@ class PnpConfig:
     max_iterations: int = 4000
     success_probability: float = 0.99
     search_points: int = 600  # of all cameras, drawn for RANSAC; all refine what it found
+    trusted_share: float = 0.3  # of the points that agree with a prior, which is then only refined
     seed: int = 0
 
 
@@ -76,7 +77,10 @@ def solve_pnp(
     total = sum(len(s.pixels) for s in sightings)
     if total < _FEWEST:
         return None
-    T_base_map = _ransac(sightings, config, prior)
+    start = None if prior is None else se3.inverse(prior)
+    T_base_map = None if start is None else _from_prior(sightings, start, config)
+    if T_base_map is None:
+        T_base_map = _ransac(sightings, config, start)
     if T_base_map is None:
         return None
     inliers = [_inliers(s, T_base_map, config.inlier_px) for s in sightings]
@@ -138,7 +142,23 @@ def _only(s: _Sighting, keep: NDArray[np.bool_]) -> _Sighting:
     return _Sighting(s.pixels[keep], s.points[keep], s.focal, s.T_cam_base, s.cell[keep])
 
 
-def _ransac(sightings: list[_Sighting], config: PnpConfig, prior: Array | None) -> Array | None:
+def _from_prior(sightings: list[_Sighting], start: Array, config: PnpConfig) -> Array | None:
+    """T_base_map refined from a prior, which many points must agree with; they do so better then.
+
+    It takes a tenth of RANSAC's time.
+    """
+    found: Array | None = start
+    for within_px in (2 * config.inlier_px, config.inlier_px):
+        agreeing = sum(_inliers(s, found, within_px).sum() for s in sightings)
+        if agreeing < config.trusted_share * sum(len(s.pixels) for s in sightings):
+            return None
+        found = _refined(sightings, found, within_px)
+        if found is None:
+            return None
+    return found
+
+
+def _ransac(sightings: list[_Sighting], config: PnpConfig, start: Array | None) -> Array | None:
     """T_base_map by LO-RANSAC over some of the points, refined with all that agree."""
     some = _some(sightings, config)
     options = {
@@ -148,7 +168,6 @@ def _ransac(sightings: list[_Sighting], config: PnpConfig, prior: Array | None) 
         'success_prob': config.success_probability,
         'seed': config.seed,
     }
-    start = None if prior is None else se3.inverse(prior)
     if len(some) == 1:
         s = some[0]
         first = None if start is None else _to_poselib(s.T_cam_base @ start)
