@@ -11,7 +11,7 @@ Where they are not named, ``$VLOC_DATA`` holds the bags.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ class Setting:
     """One row."""
 
     mapping: MappingConfig
-    asking: LocalizerConfig = LocalizerConfig()
+    asking: LocalizerConfig = field(default_factory=LocalizerConfig)
     every: int = 1  # picture that is mapped
 
 

@@ -27,7 +27,7 @@ settings.load_profile('vloc')
 
 ROWS = ((0.0, 0.0, 1.0, 0.1), (-1.0, 0.0, 0.0, 0.0), (0.0, -1.0, 0.0, 0.5), (0.0, 0.0, 0.0, 1.0))
 INFO = MapInfo(
-    encoder=maps.Encoder('vloc-s', 'a' * 64, 'MIT'),
+    encoder=maps.Encoder('vloc-s', 'a' * 64, 'MIT', 480),
     cameras=(
         maps.MapCamera(
             'camera/color',
@@ -242,7 +242,10 @@ def tiny_site(tiny_config: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope='session')
 def toy_encoder() -> Any:
-    """An encoder that costs next to nothing, and that a map has to carry: 16 channels."""
+    """An encoder that costs next to nothing, and that a map has to carry.
+
+    It gives 16 channels and no spots, and wants pictures of 120 px on the shorter side.
+    """
     import hashlib
 
     import torch
@@ -260,15 +263,14 @@ def toy_encoder() -> Any:
     round_to_half(module)
     graph, probe = encoder_graph(module), npz.pack(encoder_probe(module, rng))
     names = 'encoder.onnx', 'encoder.probe.npz'
-    record = maps.Encoder('toy', hashlib.sha256(graph).hexdigest(), 'MIT', *names)
+    record = maps.Encoder('toy', hashlib.sha256(graph).hexdigest(), 'MIT', 120, *names)
     return ChosenEncoder(record, graph, probe, OnnxEngine(graph, 'toy', 1))
 
 
 @pytest.fixture(scope='session')
 def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
-    """Let maps be built of small pictures with the toy encoder, and export no head twice (2 s)."""
+    """Let maps be built with the toy encoder, of small pictures; export no head twice (2 s)."""
     from vloc_models.export.to_onnx import head_graph
-    from vloc_models.frames import working
     from vloc_models.mapping import build_map
     from vloc_models.training.weights import save_weights
 
@@ -281,7 +283,6 @@ def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
         return known[key]
 
     def install(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(working, 'SHORT_SIDE_PX', 120)
         patch.setattr(build_map, 'choose_encoder', lambda choice: toy_encoder)
         patch.setattr(build_map, 'head_graph', graph)
 

@@ -77,6 +77,11 @@ BAD_NAMES = ['/etc/passwd', '../x', 'a/../../x', 'a\\..\\x', '.hidden', 'a//b', 
         (lambda d: d.pop('encoder'), 'missing value for field "encoder"'),
         (set_('colour', to=1), r"unknown key \['colour'\]"),
         (set_('encoder', 'licence_text', to=''), 'unknown key'),
+        (set_('encoder', 'short_side_px', to=63), 'encoder: pictures of 63 px'),
+        (set_('encoder', 'short_side_px', to=4097), 'encoder: pictures of 4097 px'),
+        (set_('encoder', 'short_side_px', to=-360), 'encoder: pictures of -360 px'),
+        (set_('encoder', 'short_side_px', to='360'), 'short_side_px must be int'),
+        (lambda d: d['encoder'].pop('short_side_px'), 'missing value .*"encoder.short_side_px"'),
         (set_('frame', to=3), 'frame must be str'),
         (set_('cameras', 0, 'camera', 'fx', to=-1.0), 'map.yaml: camera 640x480: fx -1'),
         (set_('cameras', 0, 'camera', 'model', to='x'), 'model must be'),
@@ -108,6 +113,12 @@ def test_bad_yaml(sites: Any, site: Path, change: Callable[[dict], object], word
         open_map(site)
     assert '\n' not in str(e.value)
     assert len(str(e.value)) < 1000
+
+
+@pytest.mark.parametrize('size', [64, 360, 4096])
+def test_encoders_that_want_pictures_of_a_size(sites: Any, site: Path, size: int) -> None:
+    sites.edit(site, set_('encoder', 'short_side_px', to=size))
+    assert open_map(site).info.encoder.short_side_px == size
 
 
 def test_future_map_is_told_before_anything_else(site: Path) -> None:

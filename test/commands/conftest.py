@@ -63,7 +63,7 @@ class Knowing:
 
     def explain(self, views: Sequence[View]) -> Answer:
         """In the pixels of the working size, 640 x 480."""
-        view = working_view(views[0])
+        view = working_view(views[0], 480)
         camera = view.camera
         assert (camera.width, camera.height) == (640, 480)
         pixels = camera.pixel_grid()[4::16, 4::16].reshape(-1, 2)

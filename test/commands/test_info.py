@@ -92,7 +92,7 @@ def test_info_tells_how_a_map_did(
 def test_a_strangers_map_commands_no_terminal(
     sites: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    encoder = Encoder('[red]x[/red]\x1b[2J', 'a' * 64, 'MIT\nready: a map')
+    encoder = Encoder('[red]x[/red]\x1b[2J', 'a' * 64, 'MIT\nready: a map', 360)
     sites.write(tmp_path / 'site', info=replace(sites.INFO, encoder=encoder, calibration=None))
     assert main(['info', str(tmp_path / 'site')]) == 0
     said = capsys.readouterr().out

@@ -14,13 +14,17 @@ from vloc_models.commands.main import main
 from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import check_probe
 from vloc_models.export.to_onnx import ImageEncoder, encoder_graph
+from vloc_models.frames import scenes
+from vloc_models.frames.pairs import PairConfig
 from vloc_models.frames.synthetic import WorldSpec
 from vloc_models.networks.encoder import LiteEncoder
 from vloc_models.training.loop import Report
 from vloc_models.training.weights import load_weights
 
 FILES = ['encoder.onnx', 'encoder.probe.npz', 'encoder.safetensors', 'recipe.yaml']
-TINY = ['--cut.width', '64', '--cut.height', '48', '--cut.points', '24', '--pairs', '2']
+TINY = ['--pairs', '2']
+for cut in ('easy', 'hard'):
+    TINY += [f'--{cut}.width', '64', f'--{cut}.height', '48', f'--{cut}.points', '24']
 TINY += ['--loop.steps', '3', '--loop.checkpoint-s', '0']
 
 
@@ -38,7 +42,7 @@ def words(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> list
     """A command that trains on photos alone, its graph soon exported."""
     monkeypatch.setattr(command, 'encoder_graph', lambda encoder: b'graph')
     out = str(tmp_path / 'out')
-    return ['train-encoder', out, '--photos', str(photos), '--worlds', '0', *TINY]
+    return ['train-encoder', out, '--photos', str(photos), '--scenes.worlds', '0', *TINY]
 
 
 def names(folder: Path) -> list[str]:
@@ -65,27 +69,31 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
     monkeypatch.setattr(command.trainer, 'train_encoder', stops)
 
 
-def test_an_encoder_of_a_world_and_photos(
+def test_an_encoder_of_a_scene_and_photos(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, 'WorldSpec', partial(WorldSpec, rooms=1))  # soon drawn
+    monkeypatch.setattr(scenes, 'WorldSpec', partial(WorldSpec, rooms=1))  # soon drawn
     monkeypatch.setattr(command, 'encoder_graph', lambda encoder: b'graph')
     out = tmp_path / 'a' / 'out'
-    words = ['train-encoder', str(out), '--photos', str(photos), '--worlds', '1', *TINY]
-    words += ['--world-s', '0.4', '--cache', str(tmp_path / 'cache'), '--photo-share', '0.5']
+    words = ['train-encoder', str(out), '--photos', str(photos), '--photo-share', '0.5', *TINY]
+    words += ['--scenes.worlds', '1', '--scenes.drive-s', '2', '--scenes.rate-hz', '1']
+    words += ['--cache', str(tmp_path / 'cache')]
     assert main(words) == 0
     assert names(out) == FILES
-    encoder = LiteEncoder()
+    assert len(list((tmp_path / 'cache').iterdir())) == 2  # drives
+    encoder = LiteEncoder(norm=False)
     load_weights(encoder, (out / 'encoder.safetensors').read_bytes(), 'encoder')
-    assert (out / 'encoder.safetensors').stat().st_size == pytest.approx(2_001_504, abs=6000)
+    assert (out / 'encoder.safetensors').stat().st_size == pytest.approx(2_903_368, abs=6000)
     probe = npz.unpack((out / 'encoder.probe.npz').read_bytes(), 'probe')
     with torch.no_grad():
-        features = ImageEncoder(encoder)(torch.from_numpy(probe['input_image'][:1]))
-    np.testing.assert_allclose(features, probe['output_features'][:1], atol=1e-5)
+        answers = ImageEncoder(encoder)(torch.from_numpy(probe['input_image'][:1]))
+    for name, answer in zip(('features', 'spots'), answers, strict=True):
+        np.testing.assert_allclose(answer, probe[f'output_{name}'][:1], atol=1e-5)
     recipe = config.load(command.Recipe, out / 'recipe.yaml')
-    assert (recipe.photos, recipe.worlds, recipe.world_s) == (2, 1, 0.4)
+    assert (recipe.photos, recipe.scenes) == (2, scenes.SceneConfig(1, 2, 1))
     assert recipe.training.loop.steps == 3
-    assert recipe.training.cut.width == 64
+    assert recipe.training.easy.width == recipe.training.hard.width == 64
+    assert recipe.training.hard.covered == PairConfig.hard().covered
 
 
 @pytest.mark.slow
@@ -150,7 +158,7 @@ def test_a_finished_folder_is_named(
     [
         (['--photos', '/nowhere/at/all'], '/nowhere/at/all: no readable'),
         (['--loop.steps', '0'], 'no steps'),
-        (['--cut.points', '9999'], 'share too little'),
+        (['--easy.points', '9999'], 'share too little'),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -163,7 +171,7 @@ def test_what_cannot_be_is_one_line(
 
 
 def test_nothing_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['train-encoder', str(tmp_path / 'out'), '--worlds', '0']) == 2
+    assert main(['train-encoder', str(tmp_path / 'out'), '--scenes.worlds', '0']) == 2
     assert 'nothing to train on' in capsys.readouterr().err
 
 

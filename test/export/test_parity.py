@@ -33,6 +33,26 @@ def test_a_head_and_its_probe() -> None:
         check_probe(engine, head_probe(head(1), rng()), 'probe.npz')
 
 
+def lite() -> LiteEncoder:
+    torch.manual_seed(0)
+    net = LiteEncoder().eval().fused()
+    round_to_half(net)
+    return net
+
+
+def test_our_encoder_and_its_probe() -> None:
+    """Weights of either output that are not those of the graph are found out."""
+    engine = OnnxEngine(encoder_graph(lite()), 'encoder.onnx')
+    assert check_probe(engine, encoder_probe(lite(), rng()), 'probe.npz') < 1e-3
+    for layer, output in (('out', 'features'), ('spot', 'spots')):
+        other = lite()
+        with torch.no_grad():
+            weight = other.get_parameter(f'{layer}.weight')
+            weight.copy_(weight.flip(0))
+        with pytest.raises(MapError, match=f'{output} differs by'):
+            check_probe(engine, encoder_probe(other, rng()), 'probe.npz')
+
+
 def test_unrounded_weights_are_found_out() -> None:
     net = nn.Sequential(nn.Conv2d(1, 64, 8, 8), nn.BatchNorm2d(64), nn.Tanh())
     probe = encoder_probe(net, rng())
@@ -45,7 +65,7 @@ def test_unrounded_weights_are_found_out() -> None:
 
 def test_probes_are_small_and_always_the_same() -> None:
     torch.manual_seed(0)
-    encoder, wide = LiteEncoder(), Head(HeadConfig(), torch.zeros(3))
+    encoder, wide = LiteEncoder(norm=False), Head(HeadConfig(), torch.zeros(3))
     first, second = (npz.pack(encoder_probe(encoder, rng())) for _ in range(2))
     assert first == second
     assert len(first) < 100_000
@@ -53,4 +73,8 @@ def test_probes_are_small_and_always_the_same() -> None:
     assert probe['input_features'].shape == (4, 512, 3, 4)
     assert probe['output_points'].shape == (4, 3, 3, 4)
     assert len(npz.pack(probe)) < 100_000
-    assert npz.unpack(first, 'probe.npz')['input_image'].dtype == np.uint8
+    found = npz.unpack(first, 'probe.npz')
+    assert found['input_image'].shape == (4, 40, 48, 3)
+    assert found['output_features'].shape == (4, 128, 5, 6)
+    assert found['output_spots'].shape == (4, 4, 5, 6)
+    assert found['input_image'].dtype == np.uint8

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from vloc_models.frames.augment import (
     Photometric,
     apply_homography,
+    cover,
     photometric,
     to_grey,
     warp,
@@ -83,6 +86,90 @@ def test_brightness_and_gamma_reach_their_ends() -> None:
     seen = [int(photometric(flat, gamma, rng(s))[0, 0]) for s in range(200)]
     assert 63 <= min(seen) < 67  # 255 x 0.502^2
     assert 177 < max(seen) <= 181  # 255 x 0.502^0.5
+
+
+def test_patches_are_smooth_light_and_dark() -> None:
+    """As factors: a picture twice as bright changes twice as much."""
+    config, factors = replace(NOTHING, patches=0.4), []
+    for seed in range(20):
+        dim, bright = (
+            photometric(np.full((48, 64), level, np.uint8), config, rng(seed)).astype(float)
+            for level in (50, 100)
+        )
+        clear = bright < 255
+        assert clear.mean() > 0.5
+        assert np.abs(bright - 2 * dim)[clear].max() <= 2.01
+        factor = bright / 100
+        assert np.abs(np.diff(factor, axis=0)).max() < 0.25
+        assert np.abs(np.diff(factor, axis=1)).max() < 0.25
+        factors.append(factor)
+    assert np.median(factors) == pytest.approx(1, abs=0.1)
+    assert np.mean([np.ptp(f) > 0.2 for f in factors]) > 0.7
+    assert min(f.min() for f in factors) < 0.7
+    assert max(f.max() for f in factors) > 1.4
+
+
+def sharpness(config: Photometric) -> float:
+    """How much there is of the finest detail, on average."""
+    pictures = [photometric(GREY, config, rng(seed)) for seed in range(40)]
+    return float(np.mean([cv2.Laplacian(p, cv2.CV_64F).std() for p in pictures]))
+
+
+def test_shrinking_loses_detail_in_its_share_of_the_pictures() -> None:
+    np.testing.assert_array_equal(
+        photometric(GREY, replace(NOTHING, shrink=4.0), rng()), photometric(GREY, NOTHING, rng())
+    )
+    always = replace(NOTHING, share=1.0, blur_px=0.0, motion_px=2.0, noise=0.0, jpeg=(95, 96))
+    kept, some, more = (sharpness(replace(always, shrink=s)) for s in (1.0, 2.0, 4.0))
+    assert more < 0.9 * some < 0.8 * kept
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 50), (31, 45)])
+def test_small_pictures_keep_their_size(size: tuple[int, int]) -> None:
+    config = replace(Photometric(), share=1.0, patches=0.4, shrink=9.0)
+    for seed in range(5):
+        picture = rng(seed).integers(0, 256, size, np.uint8)
+        assert photometric(picture, config, rng(seed)).shape == size
+
+
+def test_a_cover_hides_exactly_what_it_says() -> None:
+    """Black and white behind the same blocks are the same where hidden, and differ elsewhere."""
+    for seed in range(50):
+        black, white = (np.full((48, 64), level, np.uint8) for level in (0, 255))
+        (over_black, hidden), (over_white, again) = (
+            cover(picture, 0.6, rng(seed)) for picture in (black, white)
+        )
+        np.testing.assert_array_equal(hidden, again)
+        np.testing.assert_array_equal(hidden, over_black == over_white)
+        assert not black.any()  # the pictures given are as they were
+        assert (white == 255).all()
+        assert (over_black[~hidden] == 0).all()
+        assert hidden.any()
+
+
+def test_a_cover_is_of_a_few_blocks_within_their_share() -> None:
+    """One to three; their sides are a tenth to ``most`` of the picture's."""
+    alone, seen = 0, np.zeros((100, 200), bool)
+    for seed in range(300):
+        hidden = cover(np.zeros((100, 200), np.uint8), 0.3, rng(seed))[1]
+        count, _, boxes, _ = cv2.connectedComponentsWithStats(hidden.astype(np.uint8))
+        assert 1 <= count - 1 <= 3
+        assert hidden.sum() <= 3 * 30 * 60
+        for left, top, wide, tall, area in boxes[1:].tolist():
+            if wide * tall == area:  # else several overlap
+                alone += 1
+                inside = left > 0 and top > 0 and left + wide < 200 and top + tall < 100
+                assert not inside or (wide >= 20 and tall >= 10)
+                assert wide <= 60 or count < 4
+        seen |= hidden
+    assert alone > 200
+    assert seen.all()  # anywhere
+    assert 0.03 < hidden_share(0.3) < hidden_share(0.6) / 1.5 < 0.3
+
+
+def hidden_share(most: float) -> float:
+    picture = np.zeros((60, 80), np.uint8)
+    return float(np.mean([cover(picture, most, rng(seed))[1].mean() for seed in range(200)]))
 
 
 def test_grey_is_that_of_opencv() -> None:

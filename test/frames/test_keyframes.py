@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,19 +30,23 @@ def nowhere(k: int, frame: Frame) -> Frame:
     return replace(frame, T_map_base=None)
 
 
+SHORT = 360  # px
+
+
 def numbers(keyframes: list[Keyframe]) -> list[int]:
     return [(k.stamp_ns - 10**18) // 200_000_000 for k in keyframes]
 
 
 def test_all_where_there_are_few(gallery: Any) -> None:
     seen: list[tuple[int, int]] = []
-    keyframes = read_keyframes(gallery, 44, lambda *x: seen.append(x))
+    keyframes = read_keyframes(gallery, 44, SHORT, lambda *x: seen.append(x))
     assert numbers(keyframes) == list(range(44))
     assert seen == [(k, 44) for k in range(1, 45)]
     first, frame = keyframes[7], gallery.drawn[7]
-    working = working_view(frame.views[0])
+    working = working_view(frame.views[0], SHORT)
     np.testing.assert_array_equal(first.grey, to_grey(working.image))
     assert first.camera == working.camera
+    assert first.grey.shape == (360, 480)
     np.testing.assert_allclose(first.T_map_cam, frame.T_map_base @ frame.views[0].T_base_cam)
     np.testing.assert_allclose(first.T_cam_map @ first.T_map_cam, np.eye(4), atol=1e-12)
     assert first.depth is not None
@@ -52,14 +57,14 @@ def test_all_where_there_are_few(gallery: Any) -> None:
 
 @pytest.mark.parametrize('limit', [1, 2, 9, 43])
 def test_no_more_than_the_limit(gallery: Any, limit: int) -> None:
-    found = numbers(read_keyframes(gallery, limit))
+    found = numbers(read_keyframes(gallery, limit, SHORT))
     assert 0 < len(found) <= limit
     assert found[0] == 0
     assert limit == 1 or found[-1] == 43
 
 
 def test_evenly_along_the_way_and_not_in_time(gallery: Any) -> None:
-    found = numbers(read_keyframes(type(gallery)(42, change=parked), 8))
+    found = numbers(read_keyframes(type(gallery)(42, change=parked), 8, SHORT))
     assert found[0] == 0
     assert found[-1] == 41
     assert sum(k <= 20 for k in found) <= 2
@@ -70,35 +75,45 @@ def test_turning_counts_as_a_way(gallery: Any) -> None:
     def turns(k: int, frame: Frame) -> Frame:
         return replace(frame, T_map_base=se3.exp([0, 0, 0, 0, 0, 0.1 * max(0, k - 20)]))
 
-    found = numbers(read_keyframes(type(gallery)(42, change=turns), 8))
+    found = numbers(read_keyframes(type(gallery)(42, change=turns), 8, SHORT))
     assert sum(k <= 20 for k in found) <= 2
 
 
 def test_frames_without_a_pose_are_left_out(gallery: Any) -> None:
-    assert numbers(read_keyframes(type(gallery)(12, change=unknown), 100)) == [0, 3, 6, 9]
-    assert numbers(read_keyframes(type(gallery)(12, change=unknown), 2)) == [0, 9]
+    assert numbers(read_keyframes(type(gallery)(12, change=unknown), 100, SHORT)) == [0, 3, 6, 9]
+    assert numbers(read_keyframes(type(gallery)(12, change=unknown), 2, SHORT)) == [0, 9]
+
+
+@pytest.mark.parametrize('short_side_px', [120, 300])
+def test_pictures_have_the_size_asked_for(gallery: Any, short_side_px: int) -> None:
+    (k,) = read_keyframes(gallery, 1, short_side_px)
+    size = short_side_px * 4 // 3, short_side_px
+    assert k.grey.shape == size[::-1]
+    assert (k.camera.width, k.camera.height) == size
+    assert k.depth is not None
+    assert k.depth.shape == size[::-1]
 
 
 def test_no_pose_at_all_is_an_error(gallery: Any) -> None:
     with pytest.raises(BagError, match=r'no picture has a pose.*vloc info'):
-        read_keyframes(type(gallery)(3, change=nowhere), 100)
+        read_keyframes(type(gallery)(3, change=nowhere), 100, SHORT)
 
 
 def test_all_cameras_count(gallery: Any) -> None:
     mounts = gallery.cameras[0].T_base_cam, gallery.cameras[0].T_base_cam @ se3.exp([0.2] * 6)
     rig = type(gallery)(10, mounts)
-    keyframes = read_keyframes(rig, 100)
+    keyframes = read_keyframes(rig, 100, SHORT)
     assert numbers(keyframes) == sorted(2 * list(range(10)))
     for k, mount in zip(keyframes[4:6], mounts, strict=True):
         np.testing.assert_allclose(k.T_map_cam, rig.T_map_base(2) @ mount)
-    assert len(read_keyframes(rig, 9)) == 8
-    assert len(read_keyframes(rig, 1)) == 2  # a moment is not torn apart
+    assert len(read_keyframes(rig, 9, SHORT)) == 8
+    assert len(read_keyframes(rig, 1, SHORT)) == 2  # a moment is not torn apart
 
 
 def test_points_are_where_depth_says(gallery: Any) -> None:
     """By the torch twins of the geometry, and on the wall."""
-    (k,) = read_keyframes(gallery, 1)
-    pixels = np.random.default_rng(0).uniform(0, [639, 479], (500, 2))
+    (k,) = read_keyframes(gallery, 1, SHORT)
+    pixels = np.random.default_rng(0).uniform(0, [479, 359], (500, 2))
     points = k.points(pixels)
     assert np.abs(points[:, 1] - 3).max() < 0.02  # half-float depth of 3 m, between two pixels
     K = torch.from_numpy(k.camera.K)
@@ -111,11 +126,14 @@ def test_points_are_where_depth_says(gallery: Any) -> None:
     np.testing.assert_allclose(seen, pixels, atol=1e-6)
 
 
-def points_of(depth: Array | None) -> Array:
+CORNERS = ((0.0, 0.0), (7.0, 5.0), (6.6, 4.6))
+
+
+def points_of(depth: Array | None, pixels: Sequence[tuple[float, float]] = CORNERS) -> Array:
     camera = Camera(8, 6, 10, 10, 3.5, 2.5)
     half = None if depth is None else depth.astype(np.float16)
     keyframe = Keyframe(0, np.zeros((6, 8), np.uint8), camera, np.eye(4), half)
-    return keyframe.points(np.array([[0.0, 0.0], [7.0, 5.0], [6.6, 4.6]]))
+    return keyframe.points(np.array(pixels))
 
 
 def test_unknown_depth_is_nan() -> None:
@@ -125,3 +143,14 @@ def test_unknown_depth_is_nan() -> None:
     found = points_of(depth)
     np.testing.assert_allclose(found[0], [-0.7, -0.5, 2])
     assert np.isnan(found[1:]).all()
+
+
+def test_outside_the_picture_is_unknown() -> None:
+    """As for a spot in the last cell of a picture whose sides are no multiple of 8."""
+    depth = np.full((6, 8), 2.0)
+    inside = [(-0.4, -0.4), (7.4, 5.4), (0.0, 5.4)]
+    outside = [(-0.6, 2.0), (7.6, 2.0), (3.0, -0.6), (3.0, 5.6), (-9.0, 99.0), (8.0, 6.0)]
+    found = points_of(depth, inside + outside)
+    expected = [[(u - 3.5) / 5, (v - 2.5) / 5, 2] for u, v in inside]
+    np.testing.assert_allclose(found[:3], expected)
+    assert np.isnan(found[3:]).all()

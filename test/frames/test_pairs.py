@@ -1,30 +1,40 @@
 """That correspondences are true: by pictures that show where they were taken, and by geometry."""
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vloc_models.errors import VlocError
 from vloc_models.frames import pairs
 from vloc_models.frames.augment import Photometric
-from vloc_models.frames.pairs import Pair, PairConfig, frame_pair, photo_pair, read_photos
+from vloc_models.frames.pairs import Pair, PairConfig, photo_pair, scene_pair
+from vloc_models.frames.scenes import Scene
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.records import Frame, View
 
 Array = NDArray[np.float64]
+Grey = NDArray[np.uint8]
 NO_LIGHT = Photometric(gamma=1, contrast=0, brightness=0, shading=0, share=0)
 SMALL = PairConfig(96, 72, points=24, light=NO_LIGHT)
+HARD = replace(PairConfig.hard(), width=96, height=72, points=24)
 CAMERA = Camera(160, 120, 130, 128, 81.0, 58.0)
-T_BASE_CAM = se3.exp([0.2, -0.1, 0.3, 0.1, -0.2, 0.05])
 WALL_M, POSTER_M = 4.0, 2.0
 
 
-def at(image: NDArray[np.uint8], pixels: Array) -> Array:
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def noise(height: int, width: int, seed: int = 0) -> Grey:
+    return rng(seed).integers(0, 256, (height, width), np.uint8)
+
+
+def at(image: Grey, pixels: Array) -> Array:
     """Grey values [N] between pixels."""
     u, v = pixels.T
     i, j = np.floor(u).astype(int), np.floor(v).astype(int)
@@ -35,19 +45,55 @@ def at(image: NDArray[np.uint8], pixels: Array) -> Array:
     return (1 - y) * above + y * below
 
 
-def check_sane(pair: Pair, config: PairConfig) -> None:
+def check_sane(pair: Pair | None, config: PairConfig) -> Pair:
+    assert pair is not None
     for image, pixels in ((pair.first, pair.pixels_first), (pair.second, pair.pixels_second)):
         assert image.shape == (config.height, config.width)
         assert image.dtype == np.uint8
         assert pixels.shape == (config.points, 2)
-        assert (pixels >= 0).all()
-        assert (pixels <= [config.width - 1, config.height - 1]).all()
+        assert (pixels > 0).all()
+        assert (pixels < [config.width - 1, config.height - 1]).all()
     assert ((pair.pixels_first - 3.5) % 8 == 0).all()
+    assert pair.jacobian.shape == (config.points, 2, 2)
+    assert (np.abs(pair.jacobian) < 4).all()
+    assert (np.abs(np.linalg.det(pair.jacobian)) > 1 / 16).all()
+    return pair
 
 
 def same(a: Pair, b: Pair) -> bool:
-    names = ('first', 'second', 'pixels_first', 'pixels_second')
-    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in names)
+    return all(np.array_equal(x, vars(b)[name]) for name, x in vars(a).items())
+
+
+@pytest.fixture
+def cuts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Grey, Array]]:
+    """The pictures that pairs are cut from and by which homographies; the last two are used."""
+    seen: list[tuple[Grey, Array]] = []
+    cut: Callable[..., Grey] = pairs.warp
+
+    def spy(image: Grey, H: Array, *size: int) -> Grey:
+        seen.append((image, H))
+        return cut(image, H, *size)
+
+    monkeypatch.setattr(pairs, 'warp', spy)
+    return seen
+
+
+def through(H: Any, pixels: Array) -> Array:
+    return np.asarray(cv2.perspectiveTransform(pixels[:, None], np.asarray(H))[:, 0], np.float64)
+
+
+def slope(move: Callable[[Array], Array], pixels: Array, step: float) -> Array:
+    """[N, 2, 2]: how ``move`` goes with u and with v, by finite differences."""
+    found = np.zeros((len(pixels), 2, 2))
+    for n, p in enumerate(pixels):
+        for axis in (0, 1):
+            aside = p.copy()
+            aside[axis] += step
+            found[n, :, axis] = (move(aside[None]) - move(p[None]))[0] / step
+    return found
+
+
+# --- photos ---
 
 
 def test_both_pictures_show_the_same_point_of_the_photo() -> None:
@@ -56,9 +102,7 @@ def test_both_pictures_show_the_same_point_of_the_photo() -> None:
     gaps, moved = [], 0.0
     for seed in range(12):
         for photo in (u, v):
-            pair = photo_pair(photo, SMALL, np.random.default_rng(seed))
-            assert pair is not None
-            check_sane(pair, SMALL)
+            pair = check_sane(photo_pair(photo, SMALL, rng(seed)), SMALL)
             here, there = at(pair.first, pair.pixels_first), at(pair.second, pair.pixels_second)
             clear = (here > 8) & (here < photo.max() - 8)  # beyond the edge it is mirrored
             gaps.extend(np.abs(here - there)[clear] / 2)
@@ -69,44 +113,153 @@ def test_both_pictures_show_the_same_point_of_the_photo() -> None:
     assert moved > 10
 
 
-def test_photo_pairs_repeat_with_the_seed() -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (100, 130), np.uint8)
-    config = PairConfig(64, 48, points=24)
-    found = [photo_pair(photo, config, np.random.default_rng(s)) for s in (0, 0, 1)]
-    first, again, other = (pair for pair in found if pair is not None)
-    assert same(first, again)
-    assert not same(first, other)
+@pytest.mark.parametrize('config', [SMALL, HARD])
+def test_points_and_jacobians_are_those_of_the_homographies(
+    config: PairConfig, cuts: list[tuple[Grey, Array]]
+) -> None:
+    photo, curved = noise(130, 170), 0.0
+    for seed in range(10):
+        pair = check_sane(photo_pair(photo, config, rng(seed)), config)
+        (_, first), (_, second) = cuts[-2:]
+        H = np.linalg.inv(second) @ first
+        np.testing.assert_allclose(through(H, pair.pixels_first), pair.pixels_second, atol=1e-6)
+        in_photo = through(first, pair.pixels_first)
+        assert (in_photo >= 0).all()
+        assert (in_photo <= [169, 129]).all()
+        move = partial(through, H)
+        coarse, fine = (slope(move, pair.pixels_first, step) for step in (3, 1e-4))
+        np.testing.assert_allclose(pair.jacobian, coarse, atol=1e-6)
+        np.testing.assert_allclose(pair.jacobian, fine, atol=0.06)
+        curved = max(curved, np.abs(fine - np.eye(2)).max())
+    assert curved > 0.3  # it was put to the test
+
+
+def test_hard_pairs_are_harder() -> None:
+    """Further apart in scale and turn; other light, blocks and lost resolution besides."""
+    easy, hard = (
+        [photo_pair(noise(130, 170), c, rng(seed)) for seed in range(25)]
+        for c in (replace(HARD, **vars(SMALL)), HARD)
+    )
+    scales, turns = [], []
+    for found in (easy, hard):
+        jacobians = [p.jacobian.mean(0) for p in found if p is not None]
+        assert len(jacobians) > 18
+        scales.append(np.ptp([np.log(np.linalg.det(J)) / 2 for J in jacobians]))
+        turns.append(np.std([np.arctan2(J[1, 0], J[0, 0]) for J in jacobians]))
+    assert scales[1] > 1.4 * scales[0]
+    assert turns[1] > 1.4 * turns[0]
+    easy, hard = PairConfig(), PairConfig.hard()
+    assert hard.shared < easy.shared
+    assert hard.covered > easy.covered == 0
+    assert (hard.width, hard.height, hard.points) == (easy.width, easy.height, easy.points)
+    for name in ('gamma', 'contrast', 'brightness', 'shading', 'blur_px', 'motion_px', 'noise'):
+        assert getattr(hard.light, name) > getattr(easy.light, name)
+    assert hard.light.patches > easy.light.patches == 0
+    assert hard.light.shrink > easy.light.shrink == 1
+
+
+def test_what_is_stretched_too_much_is_left_out() -> None:
+    found = [
+        photo_pair(noise(150, 200), replace(SMALL, relative_zoom=20), rng(s)) for s in range(20)
+    ]
+    scales = [np.linalg.det(check_sane(p, SMALL).jacobian) ** 0.5 for p in found if p is not None]
+    assert np.min(scales) < 0.5  # check_sane knows the limits
+    assert np.max(scales) > 2
+
+
+@pytest.mark.parametrize('kind', ['photo', 'scene'])
+def test_covered_points_are_left_out(kind: str, cuts: list[tuple[Grey, Array]]) -> None:
+    """Every point shows in both pictures what it shows there without blocks."""
+    config, hidden = replace(SMALL, covered=1.0), []
+    for seed in range(12):
+        if kind == 'photo':
+            pair = photo_pair(noise(130, 170), config, rng(seed))
+        else:
+            pair = scene_pair(scene(*MOTIONS[:1]), config, rng(seed))
+        pair = check_sane(pair, config)
+        sides = (pair.first, pair.pixels_first), (pair.second, pair.pixels_second)
+        for (shown, pixels), (image, H) in zip(sides, cuts[-2:], strict=True):
+            size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            bare = cv2.warpPerspective(
+                image, H, (96, 72), flags=size, borderMode=cv2.BORDER_REFLECT_101
+            )
+            changed = np.abs(shown.astype(int) - np.asarray(bare, int)) > 1
+            u, v = pixels.round().astype(int).T
+            assert not changed[v, u].any()
+            hidden.append(changed.mean())
+    assert np.min(hidden) > 0
+    assert np.mean(hidden) > 0.1
+
+
+def test_a_share_of_the_pictures_is_covered(cuts: list[tuple[Grey, Array]]) -> None:
+    """A photo of one level shows blocks by any other."""
+    photo, covered = np.full((130, 170), 99, np.uint8), []
+    for seed in range(40):
+        pair = check_sane(photo_pair(photo, replace(SMALL, covered=0.5), rng(seed)), SMALL)
+        covered += [np.ptp(pair.first) > 1, np.ptp(pair.second) > 1]
+    assert 0.3 < np.mean(covered) < 0.7
+
+
+def test_points_are_drawn_where_there_is_detail(cuts: list[tuple[Grey, Array]]) -> None:
+    """Half of the photo is blank; its points are drawn too, but rarely."""
+    photo = noise(130, 170)
+    photo[:, :85] = 120
+    drawn, cells = 0.0, 0.0
+    config = replace(SMALL, points=100)
+    for seed in range(20):
+        pair = check_sane(photo_pair(photo, config, rng(seed)), config)
+        first = cuts[-2][1]
+        v, u = np.mgrid[:72:8, :96:8]
+        grid = np.stack([u, v], -1).reshape(-1, 2) + 3.5
+        blank = (through(first, grid)[:, 0] < 75).mean()
+        if 0.1 < blank < 0.9:
+            cells += blank
+            drawn += (through(first, pair.pixels_first)[:, 0] < 75).mean()
+    assert cells > 3
+    assert 0 < drawn < 0.2 * cells
 
 
 @pytest.mark.parametrize('size', [(40, 50), (30, 300), (400, 60)])
 def test_photos_smaller_than_the_cut_will_do(size: tuple[int, int]) -> None:
-    photo = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-    found = [photo_pair(photo, SMALL, np.random.default_rng(s)) for s in range(5)]
+    found = [photo_pair(noise(*size), SMALL, rng(s)) for s in range(5)]
     assert sum(pair is not None for pair in found) >= 4
     for pair in found:
         if pair is not None:
             check_sane(pair, SMALL)
 
 
+def test_a_cut_that_is_no_multiple_of_8_will_do() -> None:
+    config = replace(SMALL, width=93, height=67)
+    for seed in range(5):
+        check_sane(photo_pair(noise(130, 170), config, rng(seed)), config)
+
+
 def test_too_little_shared_is_no_pair() -> None:
-    photo = np.zeros((150, 200), np.uint8)
-    impossible = PairConfig(96, 72, points=1000)  # of 108 cells
-    assert photo_pair(photo, impossible, np.random.default_rng(0)) is None
-    assert frame_pair(frame(0), frame(0), impossible, np.random.default_rng(0)) is None
+    impossible = replace(SMALL, points=1000)  # a sixth of them, and there are 108 cells
+    assert photo_pair(noise(150, 200), impossible, rng(0)) is None
+    assert scene_pair(scene(), impossible, rng(0)) is None
 
 
-def frame(*twist: float) -> Frame:
-    """A view of a wall with a poster standing before it, from the camera pose exp(twist)."""
-    T_map_cam = se3.exp(np.resize([*twist, 0, 0, 0, 0, 0, 0], 6))
-    depth, points, poster = traced(T_map_cam, CAMERA.pixel_grid().reshape(-1, 2))
-    level = np.where(poster, 230 - 20 * points[:, 0], 100 + 30 * points[:, 0])
-    image = np.repeat(level.clip(0, 255).astype(np.uint8).reshape(120, 160, 1), 3, axis=2)
-    view = View(image, CAMERA, T_BASE_CAM, depth.reshape(120, 160).astype(np.float32))
-    return Frame(0, (view,), None, T_map_cam @ se3.inverse(T_BASE_CAM))
+# --- scenes ---
+
+
+def scene(*twists: tuple[float, ...]) -> Scene:
+    """Views of a wall with a poster standing before it, from camera poses exp(twist)."""
+    greys, depths, poses = [], [], []
+    for twist in ((0.1, -0.05), *twists):
+        T_map_cam = se3.exp(np.resize([*twist, 0, 0, 0, 0, 0, 0], 6))
+        depth, points, poster = traced(T_map_cam, CAMERA.pixel_grid().reshape(-1, 2))
+        level = np.where(poster, 230 - 20 * points[:, 0], 100 + 30 * points[:, 0])
+        greys.append(level.clip(0, 255).astype(np.uint8).reshape(120, 160))
+        depths.append(depth.astype(np.float16).reshape(120, 160))
+        poses.append(T_map_cam)
+    count = len(poses)
+    shared = np.ones((count, count), np.float32)
+    return Scene(np.stack(greys), np.stack(depths), [CAMERA] * count, np.stack(poses), shared)
 
 
 def traced(T_map_cam: Array, pixels: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Depth [N], map points [N, 3] and whether they are the poster's, of the exact scene."""
+    """Depth [N], map points [N, 3] and whether they are the poster's, of the exact place."""
     rays_cam = np.column_stack([(pixels - [81.0, 58.0]) / [130, 128], np.ones(len(pixels))])
     rays = rays_cam @ T_map_cam[:3, :3].T
     depths = [(z - T_map_cam[2, 3]) / rays[:, 2] for z in (POSTER_M, WALL_M)]
@@ -116,22 +269,23 @@ def traced(T_map_cam: Array, pixels: Array) -> tuple[Array, Array, NDArray[np.bo
     return np.where(depth > 0, depth, np.nan), points, poster
 
 
-@pytest.fixture
-def views(monkeypatch: pytest.MonkeyPatch) -> list[Array]:
-    """The homographies that pairs are cut by, in order."""
-    seen: list[Array] = []
-    cut: Callable[..., Array] = pairs._view
-
-    def spy(*args: object) -> Array:
-        seen.append(cut(*args))
-        return seen[-1]
-
-    monkeypatch.setattr(pairs, '_view', spy)
-    return seen
+def views_of(place: Scene, cuts: list[tuple[Grey, Array]]) -> tuple[int, int, Array, Array]:
+    """The numbers of the two views of the last pair, and their homographies."""
+    (image_a, H_a), (image_b, H_b) = cuts[-2:]
+    a, b = (
+        next(n for n, grey in enumerate(place.grey) if np.shares_memory(grey, image))
+        for image in (image_a, image_b)
+    )
+    return a, b, H_a, H_b
 
 
-def through(H: Array, pixels: Array) -> Array:
-    return np.asarray(cv2.perspectiveTransform(pixels[:, None], H)[:, 0], np.float64)
+def carried(
+    T_map_a: Array, T_map_b: Array, H_a: Array, H_b: Array, pixels: Array
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Where the second cut shows what the first one shows at pixels, and if it is the poster."""
+    _, points, poster = traced(T_map_a, through(H_a, pixels))
+    in_b = CAMERA.project(se3.apply(se3.inverse(T_map_b), points))
+    return through(np.linalg.inv(H_b), in_b), poster
 
 
 MOTIONS = [(0.3, 0.05, 0.1, 0.02, 0.1, 0.05), (-0.5, 0, 0, 0, -0.15, 0), (0, 0.2, 0.8, 0, 0, 0.3)]
@@ -139,50 +293,63 @@ MOTIONS = [(0.3, 0.05, 0.1, 0.02, 0.1, 0.05), (-0.5, 0, 0, 0, -0.15, 0), (0, 0.2
 
 @pytest.mark.parametrize('motion', MOTIONS)
 def test_points_of_two_views_are_the_same_in_space(
-    motion: tuple[float, ...], views: list[Array]
+    motion: tuple[float, ...], cuts: list[tuple[Grey, Array]]
 ) -> None:
-    a, b = frame(0.1, -0.05), frame(*motion)
-    T_map_a, T_map_b = (T_map_cam(f) for f in (a, b))
-    hidden = 0
-    for seed in range(10):
-        pair = frame_pair(a, b, SMALL, np.random.default_rng(seed))
-        assert pair is not None
-        check_sane(pair, SMALL)
-        H_a, H_b = views[-2:]
+    place, hidden, both = scene(motion), 0, set()
+    for seed in range(16):
+        pair = check_sane(scene_pair(place, SMALL, rng(seed)), SMALL)
+        a, b, H_a, H_b = views_of(place, cuts)
+        T_map_a, T_map_b = place.T_map_cam[[a, b]]
         in_a, in_b = through(H_a, pair.pixels_first), through(H_b, pair.pixels_second)
         depth_a, _, poster_a = traced(T_map_a, in_a.round())  # the depth image's pixel
         rays = np.column_stack([(in_a - [81.0, 58.0]) / [130, 128], np.ones(len(in_a))])
-        z = depth_a.astype(np.float32).astype(np.float64)
+        z = depth_a.astype(np.float16).astype(np.float64)
         points_b = se3.apply(se3.inverse(T_map_b) @ T_map_a, rays * z[:, None])
         expected = points_b[:, :2] / points_b[:, 2:] * [130, 128] + [81.0, 58.0]
         np.testing.assert_allclose(in_b, expected, atol=1e-6)
         depth_b, _, poster_b = traced(T_map_b, in_b.round())
         np.testing.assert_array_equal(poster_a, poster_b)  # nothing is joined to what hides it
-        assert (np.abs(depth_b - points_b[:, 2]) < 0.03 * depth_b).all()
+        assert (np.abs(depth_b - points_b[:, 2]) < 0.031 * depth_b).all()
         hidden += count_hidden(T_map_a, T_map_b, H_a, H_b)
+        both.add((a, b))
+    assert both == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert hidden > 10 or motion[0] == 0  # else nothing was put to the test
-
-
-def T_map_cam(f: Frame) -> Array:
-    assert f.T_map_base is not None
-    return f.T_map_base @ f.views[0].T_base_cam
 
 
 def count_hidden(T_map_a: Array, T_map_b: Array, H_a: Array, H_b: Array) -> int:
     """How many cells of the first view show wall that lies behind the poster in the second."""
     v, u = np.mgrid[:72:8, :96:8]
-    _, points, poster = traced(T_map_a, through(H_a, np.stack([u, v], -1).reshape(-1, 2) + 3.5))
-    in_b = CAMERA.project(se3.apply(se3.inverse(T_map_b), points))
-    there = through(np.asarray(np.linalg.inv(H_b), np.float64), in_b)
+    cells = np.stack([u, v], -1).reshape(-1, 2) + 3.5
+    there, poster = carried(T_map_a, T_map_b, H_a, H_b, cells)
     inside = ((there > 0) & (there < [95, 71])).all(1)
-    return int((traced(T_map_b, in_b)[2] & ~poster & inside).sum())
+    return int((traced(T_map_b, through(H_b, there))[2] & ~poster & inside).sum())
 
 
-def test_a_view_with_itself(views: list[Array]) -> None:
+@pytest.mark.parametrize('motion', MOTIONS)
+def test_jacobians_of_two_views_are_those_of_the_place(
+    motion: tuple[float, ...], cuts: list[tuple[Grey, Array]]
+) -> None:
+    """But at the edges of the poster, where it ends within 3 px. Depth is of whole pixels."""
+    place, gaps = scene(motion), []
+    for seed in range(10):
+        pair = check_sane(scene_pair(place, SMALL, rng(seed)), SMALL)
+        a, b, H_a, H_b = views_of(place, cuts)
+        carry = partial(carried, *place.T_map_cam[[a, b]], H_a, H_b)
+        steps = [0, 0], [4, 0], [0, 4], [-1, -1]
+        sides = np.array([carry(pair.pixels_first + step)[1] for step in steps])
+        smooth = (sides == sides[0]).all(0)
+        exact = slope(lambda p, carry=carry: carry(p)[0], pair.pixels_first, 1e-3)
+        gaps.append(np.abs(pair.jacobian - exact)[smooth])
+    gaps = np.concatenate(gaps)
+    assert len(gaps) > 100
+    assert np.median(gaps) < 0.005
+    assert gaps.max() < 0.1
+
+
+def test_a_view_with_itself(cuts: list[tuple[Grey, Array]]) -> None:
     for seed in range(5):
-        pair = frame_pair(frame(0.1), frame(0.1), SMALL, np.random.default_rng(seed))
-        assert pair is not None
-        H_a, H_b = views[-2:]
+        pair = check_sane(scene_pair(scene(), SMALL, rng(seed)), SMALL)
+        (_, H_a), (_, H_b) = cuts[-2:]
         gap = through(H_a, pair.pixels_first) - through(H_b, pair.pixels_second)
         assert np.abs(gap).max() < 1e-6
 
@@ -190,39 +357,40 @@ def test_a_view_with_itself(views: list[Array]) -> None:
 def test_pictures_of_two_views_agree() -> None:
     """The wall's grey value is its place: 30 levels a metre, 32 px a metre."""
     gaps = []
-    for seed in range(5):
-        pair = frame_pair(frame(), frame(*MOTIONS[0]), SMALL, np.random.default_rng(seed))
-        assert pair is not None
+    for seed in range(8):
+        pair = check_sane(scene_pair(scene(MOTIONS[0]), SMALL, rng(seed)), SMALL)
         gaps.append(at(pair.first, pair.pixels_first) - at(pair.second, pair.pixels_second))
     assert np.median(np.abs(gaps)) < 1.5
 
 
-def test_frame_pairs_repeat_with_the_seed() -> None:
-    config = PairConfig(96, 72, points=24)
-    found = [
-        frame_pair(frame(), frame(0.2), config, np.random.default_rng(seed)) for seed in (0, 0, 1)
-    ]
-    first, again, other = (pair for pair in found if pair is not None)
-    assert same(first, again)
-    assert not same(first, other)
+def test_only_views_that_share_enough_are_paired(cuts: list[tuple[Grey, Array]]) -> None:
+    shared = np.array([[1, 0.6, 0.59], [0.7, 1, 0.2], [0.9, 0, 1]], np.float32)
+    place = replace(scene((0.2,), (0.3,)), shared=shared)
+    found = set()
+    for seed in range(40):
+        check_sane(scene_pair(place, replace(SMALL, shared=0.595), rng(seed)), SMALL)
+        found.add(views_of(place, cuts)[:2])
+    assert found == {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 2)}
+
+
+@pytest.mark.parametrize('config', [replace(SMALL, light=Photometric()), HARD])
+def test_pairs_repeat_with_the_seed(config: PairConfig) -> None:
+    photo, place = noise(100, 130), scene((0.2,))
+    for cut in (partial(photo_pair, photo, config), partial(scene_pair, place, config)):
+        first, again, other = (check_sane(cut(rng(seed)), config) for seed in (0, 0, 1))
+        assert same(first, again)
+        assert not same(first, other)
 
 
 @pytest.mark.parametrize('motion', [(9.0,), (0, 0, 0, 0, 2.0)])
 def test_views_that_share_nothing_are_no_pair(motion: tuple[float, ...]) -> None:
-    assert frame_pair(frame(), frame(*motion), SMALL, np.random.default_rng(0)) is None
+    """Whatever ``shared`` says."""
+    place = replace(scene(motion), shared=1 - np.eye(2, dtype=np.float32))
+    assert scene_pair(place, SMALL, rng(0)) is None
 
 
-def test_photos_are_read_in_order_and_others_left_out(tmp_path: Path) -> None:
-    for name, level in (('b.png', 20), ('a.JPG', 10), ('c.jpeg', 30)):
-        assert cv2.imwrite(str(tmp_path / name), np.full((9, 7, 3), level, np.uint8))
-    (tmp_path / 'd.png').write_bytes(b'no picture')
-    (tmp_path / 'notes.txt').write_text('nothing')
-    photos = read_photos(tmp_path)
-    assert [p.shape for p in photos] == [(9, 7)] * 3
-    assert [round(float(p.mean())) for p in photos] == [10, 20, 30]
-
-
-@pytest.mark.parametrize('name', ['', 'missing'])
-def test_a_folder_without_photos_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(VlocError, match='no readable'):
-        read_photos(tmp_path / name)
+def test_views_without_depth_are_no_pair() -> None:
+    place = scene()
+    assert scene_pair(place, SMALL, rng(0)) is not None
+    place.depth[:] = np.nan
+    assert scene_pair(place, SMALL, rng(0)) is None

@@ -12,7 +12,7 @@ import pytest
 
 from vloc_models.errors import MapError
 from vloc_models.localize.encoder import NAME, shipped_graph
-from vloc_models.localize.localizer import Localizer
+from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.maps import Map, MapInfo, MapWriter, open_map
 from vloc_models.records import Array
 
@@ -73,14 +73,23 @@ def test_a_head_without_a_probe_is_refused(copied: Path) -> None:
     refused(rewritten(copied, with_submap(probe=None)), r'sub-map 00.*no probe')
 
 
-def test_a_map_without_a_head_or_with_two_is_refused(copied: Path) -> None:
-    refused(rewritten(copied, with_submap(head=None)), 'has 0 heads')
+def test_a_map_that_answers_with_nothing_or_has_two_parts_is_refused(copied: Path) -> None:
+    refused(
+        rewritten(copied, with_submap(head=None, landmarks=None)), 'neither head nor landmarks'
+    )
 
     def two(info: MapInfo) -> MapInfo:
-        head = replace(info.submaps[0], head='submaps/00/head.onnx')
-        return replace(info, submaps=(head, replace(head, name='01')))
+        return replace(info, submaps=(info.submaps[0], replace(info.submaps[0], name='01')))
 
-    refused(rewritten(copied, two), r'has 2 heads.*maps with one')
+    refused(rewritten(copied, two), r'has 2 sub-maps.*reads one')
+
+
+@pytest.mark.parametrize(('use', 'words'), [('head', 'no head'), ('landmarks', 'no landmarks')])
+def test_what_a_map_has_not_cannot_be_used(copied: Path, use: Any, words: str) -> None:
+    rewritten(copied, with_submap(**{use: None}))
+    Localizer.load(copied)
+    with pytest.raises(MapError, match=words):
+        Localizer.load(copied, LocalizerConfig(use))
 
 
 def shifted(probe: dict[str, Array]) -> dict[str, Array]:

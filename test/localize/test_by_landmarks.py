@@ -1,4 +1,8 @@
-"""Of cells whose landmarks have twins elsewhere, the search finds those that explain the view."""
+"""Of cells whose landmarks have twins elsewhere, the search finds those that explain the view.
+
+The map has pictures of several places. A landmark of the right place is a noisy copy of what is
+seen; its twin, in another place, is an exact one.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +13,13 @@ from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.localize.by_landmarks import Answer, Cells, search
+from vloc_models.localize.by_landmarks import Answer, Search
+from vloc_models.localize.cells import Cells
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Fix, Verdict
-from vloc_models.solvers.landmarks import Landmarks, Matcher, Matches
+from vloc_models.solvers.landmarks import Landmarks, Matcher, Matches, whole_picture
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
+from vloc_models.solvers.spots import Spots
 
 Array = NDArray[np.float64]
 C = 24
@@ -25,17 +31,17 @@ MOUNTS = (
 T_map_base = se3.exp([4, -3, 1, 0.1, -0.2, 2.5])
 
 
-NOTHING = Answer(Fix(0, Verdict.NONE, 'not asked'), ())
+PLACES = 12  # of the map, besides the right one
 
 
 class Counting(Matcher):
-    """Counts how often all landmarks are searched, and how often those near a guess."""
+    """Counts how often pictures are searched, and how often what is near a guess."""
 
     whole = near = 0
 
-    def match(self, features: NDArray[np.float32]) -> Matches:
+    def match(self, *args: Any, **kwargs: Any) -> Matches:
         self.whole += 1
-        return super().match(features)
+        return super().match(*args, **kwargs)
 
     def match_near(self, *args: Any, **kwargs: Any) -> Matches:
         self.near += 1
@@ -59,7 +65,7 @@ class Solver:
 def scene(
     twins: float, mounts: Sequence[Array] = MOUNTS[:1], count: int = 300
 ) -> tuple[list[Cells], Counting]:
-    """Cells of each camera, and landmarks; that share of the cells finds a twin behind it first.
+    """Cells of each camera, and landmarks; that share of the cells has a twin elsewhere.
 
     The first picture of the map was taken near the query, the others elsewhere.
     """
@@ -73,21 +79,42 @@ def scene(
         noisy = unit(features + rng.normal(size=(count, C)) * 0.05)
         wrong = se3.apply(T_map_base @ mount, -in_cam[rng.permutation(count)])
         has_twin = np.arange(count) < twins * count
-        cells.append(Cells(features.T[None, :, None].astype(np.float32), pixels, CAMERA, mount))
+        spots = Spots(features.astype(np.float32), pixels, np.ones(count, np.float32))
+        cells.append(Cells(spots, CAMERA, mount))
         points += [right, wrong[has_twin]]
         descriptors += [noisy, features[has_twin]]
-        pictures += [np.zeros(count, int), 1 + np.arange(has_twin.sum()) % 199]
+        pictures += [np.zeros(count, int), 1 + np.arange(has_twin.sum()) % PLACES]
+    short = np.concatenate(descriptors).astype(np.float32)
+    picture = np.concatenate(pictures).astype(np.int32)
+    words = short[rng.permutation(len(short))[:16]]
+    places = [
+        whole_picture(short[picture == k], np.ones((picture == k).sum()), words)
+        for k in range(PLACES + 1)
+    ]
     marks = Landmarks(
         np.concatenate(points).astype(np.float32),
-        np.round(np.concatenate(descriptors) * 127).astype(np.int8),
+        np.round(short * 127).astype(np.int8),
         np.eye(C, dtype=np.float32),
-        np.concatenate(pictures).astype(np.int32),
+        picture,
         np.stack(
             [T_map_base @ mounts[0] @ se3.exp([0.2, 0.1, 0, 0, 0.05, 0])]
-            + [se3.exp([20 + k, 30, 0, 0, 0, k]) for k in range(199)]
+            + [se3.exp([20 + k, 30, 0, 0, 0, k]) for k in range(PLACES)]
         ).astype(np.float32),
+        words,
+        np.round(np.stack(places) * 127).astype(np.int8),
     )
     return cells, Counting(marks)
+
+
+def first_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
+    return next(Search(cells, matcher, solver).anywhere())
+
+
+def best_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
+    answers = Search(cells, matcher, solver).anywhere()
+    return max(
+        answers, key=lambda a: (a.accepted, a.fix.estimate.inliers if a.fix.estimate else 0)
+    )
 
 
 def unit(rows: Array) -> Array:
@@ -97,7 +124,8 @@ def unit(rows: Array) -> Array:
 def scene_points(cells: Cells, matcher: Matcher) -> Array:
     """The right map points of the cells of a scene of one camera."""
     camera, T_map_cam = cells.camera, T_map_base @ cells.T_base_cam
-    return matcher.match_near(cells.rows(), cells.pixels, camera, T_map_cam, 20.0).points
+    short = matcher.short(cells.spots.features)
+    return matcher.match_near(short, cells.spots.pixels, camera, T_map_cam, 20.0).points
 
 
 def told(cells: Cells, points: Array) -> Observation:
@@ -115,7 +143,7 @@ def check(answer: Answer, inliers: int) -> None:
 @pytest.mark.parametrize('mounts', [MOUNTS[:1], MOUNTS[1:], MOUNTS])
 def test_without_a_guess(mounts: Sequence[Array]) -> None:
     cells, matcher = scene(0.0, mounts)
-    check(search(cells, matcher, Solver(), NOTHING, None), 295 * len(mounts))
+    check(first_anywhere(cells, matcher, Solver()), 295 * len(mounts))
     assert matcher.whole == len(mounts)
 
 
@@ -123,81 +151,122 @@ def test_without_a_guess(mounts: Sequence[Array]) -> None:
 def test_what_is_in_view_improves_a_pose(mounts: Sequence[Array]) -> None:
     cells, matcher = scene(0.8, mounts)
     solver = Solver()
-    check(search(cells, matcher, solver, NOTHING, None), 280 * len(mounts))
-    first = solver.answers[0].fix.estimate
+    check(first_anywhere(cells, matcher, solver), 280 * len(mounts))
+    first, second = (answer.fix.estimate for answer in solver.answers)
     assert first is not None
-    assert first.inliers < 65 * len(mounts)
+    assert second is not None
+    assert first.inliers < second.inliers
 
 
 @pytest.mark.parametrize('mounts', [MOUNTS[:1], MOUNTS])
 @pytest.mark.parametrize('twins', [0.0, 0.8, 1.0])
-def test_near_a_guess_not_all_landmarks_are_searched(
-    mounts: Sequence[Array], twins: float
-) -> None:
+def test_around_a_guess_pictures_are_not_searched(mounts: Sequence[Array], twins: float) -> None:
     cells, matcher = scene(twins, mounts)
     guess = T_map_base @ se3.exp([0.3, -0.2, 0.1, 0, 0.05, 0.1])
-    check(search(cells, matcher, Solver(), NOTHING, guess), 280 * len(mounts))
+    check(Search(cells, matcher, Solver()).around(guess), 280 * len(mounts))
     assert matcher.whole == 0
 
 
-@pytest.mark.parametrize('mounts', [MOUNTS[:1], MOUNTS])
-def test_pictures_most_matches_come_from_are_tried(mounts: Sequence[Array]) -> None:
-    cells, matcher = scene(0.985, mounts)
+def test_the_likely_pictures_own_poses_are_tried() -> None:
+    cells, matcher = scene(1.0)
     solver = Solver()
-    check(search(cells, matcher, solver, NOTHING, None), 280 * len(mounts))
-    assert solver.answers[0].fix.verdict is Verdict.NONE  # matching with all of them fails
+
+    def no_pose_at_first(seen: Sequence[Observation], prior: Array | None) -> Answer:
+        if prior is None:
+            return Answer(Fix(0, Verdict.NONE, 'not asked'), ())
+        return solver(seen, prior)
+
+    check(max(Search(cells, matcher, no_pose_at_first).anywhere(), key=lambda a: a.accepted), 280)
 
 
 @pytest.mark.parametrize('guess', [se3.exp([50, 0, 0, 0, 0, 1]), np.eye(4)])
-def test_a_wrong_guess_does_not_mislead(guess: Array) -> None:
+def test_a_wrong_guess_is_not_accepted(guess: Array) -> None:
     cells, matcher = scene(0.5)
-    check(search(cells, matcher, Solver(), NOTHING, guess), 280)
-    assert matcher.whole == 1
+    assert not Search(cells, matcher, Solver()).around(guess).accepted
 
 
 def test_another_place_is_not_accepted() -> None:
     cells, matcher = scene(0.5)
-    rng = np.random.default_rng(1)
-    features = unit(rng.normal(size=(300, C))).T[None, :, None].astype(np.float32)
-    elsewhere = Cells(features, cells[0].pixels, CAMERA, MOUNTS[0])
-    answer = search([elsewhere], matcher, Solver(), NOTHING, T_map_base)
-    assert not answer.accepted
+    features = unit(np.random.default_rng(1).normal(size=(300, C))).astype(np.float32)
+    spots = Spots(features, cells[0].spots.pixels, np.ones(300, np.float32))
+    elsewhere = [Cells(spots, CAMERA, MOUNTS[0])]
+    search = Search(elsewhere, matcher, Solver())
+    assert not search.around(T_map_base).accepted
+    assert not best_anywhere(elsewhere, matcher, Solver()).accepted
 
 
 def test_nothing_in_view_of_a_guess() -> None:
     cells, matcher = scene(0.0)
-    away = T_map_base @ se3.exp([500, 0, 0, 0, 0, 0])
-    solver = Solver()
-    check(search(cells, matcher, solver, NOTHING, away), 295)
-    assert solver.answers[0].fix.verdict is Verdict.NONE
+    answer = Search(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
+    assert answer.fix.verdict is Verdict.NONE
 
 
 @pytest.mark.parametrize('twins', [0.0, 0.8])
-def test_an_accepted_pose_is_improved_where_it_is(twins: float) -> None:
+def test_a_pose_that_is_about_right_is_improved_where_it_is(twins: float) -> None:
     cells, matcher = scene(twins)
     solver = Solver()
     noise = np.random.default_rng(0).normal(size=(300, 3)) * 0.02
     first = solver([told(cells[0], scene_points(cells[0], matcher) + noise)], None)
     assert first.accepted
     matcher.near = 0
-    check(search(cells, matcher, solver, first, None), 280)
+    check(Search(cells, matcher, solver).improved(first), 280)
     assert (matcher.whole, matcher.near) == (0, 1)
 
 
-def test_an_accepted_pose_that_landmarks_deny_is_asked_for_again() -> None:
-    cells, matcher = scene(0.5)
-    solver = Solver()
-    away = se3.exp([-300, 1, 0, 0, 0, 0.8])
-    wrong = solver([told(cells[0], se3.apply(away, scene_points(cells[0], matcher)))], None)
-    assert wrong.accepted
-    search(cells, matcher, solver, wrong, None)
-    assert matcher.whole == 1
+def test_no_pose_cannot_be_improved() -> None:
+    cells, matcher = scene(0.0)
+    none = Answer(Fix(0, Verdict.NONE, 'nothing'), ())
+    assert Search(cells, matcher, Solver()).improved(none) is none
+
+
+def two_places(share: float) -> tuple[list[Cells], Matcher]:
+    """A place, and 30 m away that share of it once more."""
+    cells, matcher = scene(0.0)
+    points, short = scene_points(cells[0], matcher), matcher.short(cells[0].spots.features)
+    copied = np.arange(len(points)) < share * len(points)
+    away = se3.exp([30, 0, 0, 0, 0, 1.0])
+    picture = np.repeat([0, 1], [len(points), copied.sum()]).astype(np.int32)
+    descriptors = np.concatenate([short, short[copied]])
+    words = short[:16]
+    places = [
+        whole_picture(rows, np.ones(len(rows), np.float32), words)
+        for rows in (short, short[copied])
+    ]
+    marks = Landmarks(
+        np.concatenate([points, se3.apply(away, points[copied])]).astype(np.float32),
+        np.round(descriptors * 127).astype(np.int8),
+        np.eye(C, dtype=np.float32),
+        picture,
+        np.stack([T @ T_map_base @ MOUNTS[0] for T in (np.eye(4), away)]).astype(np.float32),
+        words.astype(np.float32),
+        np.round(np.stack(places) * 127).astype(np.int8),
+    )
+    return cells, Matcher(marks)
+
+
+@pytest.mark.parametrize('share', [0.3, 0.8, 1.0])
+def test_another_place_that_looks_alike_is_told(share: float) -> None:
+    cells, matcher = two_places(share)
+    search = Search(cells, matcher, Solver())
+    best = search.around(T_map_base)
+    rival = search.rival(best)
+    assert best.inliers > 295
+    assert rival is not None
+    assert rival.inliers == pytest.approx(share * 300, rel=0.05)
+    assert rival.T_map_base is not None
+    assert np.linalg.norm(rival.T_map_base[:3, 3] - T_map_base[:3, 3]) > 20
+
+
+def test_a_place_like_no_other_has_no_rival() -> None:
+    cells, matcher = scene(0.0)
+    search = Search(cells, matcher, Solver())
+    assert search.rival(search.around(T_map_base)) is None
 
 
 def test_the_better_answer_has_more_support() -> None:
     cells, matcher = scene(0.8)
     solver = Solver()
-    best = search(cells, matcher, solver, NOTHING, None)
+    best = first_anywhere(cells, matcher, solver)
     weak = solver.answers[0]
     assert best.better(weak) is weak.better(best) is best
     assert best.better(best) is best

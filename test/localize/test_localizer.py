@@ -14,6 +14,7 @@ from vloc_models.errors import VlocError
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
+from vloc_models.localize.by_landmarks import Answer, Search
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Array, Fix, Verdict, View
@@ -69,7 +70,7 @@ class Head:
 
     def __call__(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         u, v, number = arrays['features'][0]
-        seen = working_view(view(0, self.size)).camera
+        seen = working_view(view(0, self.size), 480).camera
         z = 3 + np.sin(u / 40) + np.cos(v / 30)
         in_cam = seen.unproject(np.stack([u, v], -1)) * z[..., None]
         T_map_cam = T_map_base @ MOUNTS[int(number[0, 0])]
@@ -81,7 +82,7 @@ class Head:
 def make(sites: Any) -> Callable[..., Localizer]:
     def localizer(head: Head | None = None, **config: Any) -> Localizer:
         how = LocalizerConfig(**{'every': 2, 'verdict': VERDICT, **config})
-        return Localizer(sites.SMALL, Encoder(), head or Head(), how)
+        return Localizer(sites.SMALL, Encoder(), head or Head(), None, how)
 
     return localizer
 
@@ -219,20 +220,27 @@ class Marks(Matcher):
     """Landmarks that answer as a head does, as if all were in view."""
 
     def __init__(self, head: Head) -> None:
-        self.head, self.asked = head, 0
+        self.head, self.whole, self.near = head, 0, 0
 
-    def match(self, features: NDArray[np.float32]) -> Matches:
-        self.asked += 1
-        points = self.head({'features': features.T.reshape(1, -1, 30, 40)})['points']
-        points = points.reshape(3, -1).T
-        n = len(points)
-        return Matches(points, np.ones(n, np.float32), np.zeros(n, np.int32))
+    def short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        return features
 
-    def match_near(self, *args: Any, **kwargs: Any) -> Matches:
-        return self.match(args[0])
+    def alike_pictures(self, *args: Any, **kwargs: Any) -> NDArray[np.int64]:
+        return np.arange(0)
 
-    def likely_pictures(self, matches: Matches, most: int) -> list[Array]:
-        return []
+    voted_pictures = alike_pictures
+
+    def match(self, asked: NDArray[np.float32], pictures: NDArray[np.int64]) -> Matches:
+        self.whole += 1
+        return self._all(asked)
+
+    def match_near(self, asked: NDArray[np.float32], *args: Any, **kwargs: Any) -> Matches:
+        self.near += 1
+        return self._all(asked)
+
+    def _all(self, asked: NDArray[np.float32]) -> Matches:
+        points = self.head({'features': asked.T[None, :, None]})['points'].reshape(3, -1).T
+        return Matches(points, np.ones(len(points), np.float32))
 
 
 def right(parts: int) -> Callable[[Array], Array]:
@@ -242,11 +250,11 @@ def right(parts: int) -> Callable[[Array], Array]:
     )
 
 
-def test_landmarks_help_where_the_head_does_not_know(make: Callable[..., Localizer]) -> None:
-    unsure = replace(make(Head(spoil=at_random)), landmarks=Marks(Head()))
-    check_exact(unsure.locate([view(0)]))
-    check_exact(unsure.locate([view(0), view(1)], prior=T_map_base))
-    answer = unsure.explain([view(0)], stamp_ns=7)
+def test_landmarks_are_asked_first(make: Callable[..., Localizer]) -> None:
+    both = replace(make(Head(spoil=at_random)), landmarks=Marks(Head()))
+    check_exact(both.locate([view(0)]))
+    check_exact(both.locate([view(0), view(1)], prior=T_map_base))
+    answer = both.explain([view(0)], stamp_ns=7)
     assert answer.fix.stamp_ns == 7
     (seen,) = answer.observations
     T_cam_map = se3.inverse(T_map_base @ MOUNTS[0])
@@ -254,16 +262,44 @@ def test_landmarks_help_where_the_head_does_not_know(make: Callable[..., Localiz
     np.testing.assert_allclose(pixels, seen.coordinates.pixels, atol=1e-4)
 
 
-@pytest.mark.parametrize(('parts', 'asked'), [(40, False), (15, False), (13, True), (3, True)])
-def test_landmarks_are_asked_when_the_head_is_unsure(
-    make: Callable[..., Localizer], parts: int, asked: bool
-) -> None:
+@pytest.mark.parametrize('known', [True, False])
+def test_near_a_prior_no_picture_is_searched(make: Callable[..., Localizer], known: bool) -> None:
     marks = Marks(Head())
-    fix = replace(make(Head(spoil=right(parts))), landmarks=marks).locate([view(0)])
-    assert bool(marks.asked) is asked
-    assert fix.verdict is Verdict.ACCEPTED
-    assert fix.estimate is not None
-    assert (fix.estimate.inlier_ratio == 1) is (asked or parts == 40)
+    localizer = replace(make(), head=None, landmarks=marks)
+    check_exact(localizer.locate([view(0)], prior=T_map_base if known else None))
+    assert bool(marks.whole) is not known
+
+
+def test_the_head_answers_where_landmarks_fail(make: Callable[..., Localizer]) -> None:
+    marks = Marks(Head(spoil=right(3)))
+    both = replace(make(), landmarks=marks)
+    check_exact(both.locate([view(0)]))
+    assert marks.whole == 2  # by whole pictures, and by vote
+    alone = replace(both, head=None).locate([view(0)])
+    assert alone.verdict is not Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(('share', 'verdict'), [(0.5, Verdict.ACCEPTED), (0.9, Verdict.AMBIGUOUS)])
+def test_two_places_that_explain_it_alike_are_both_told(
+    make: Callable[..., Localizer], monkeypatch: pytest.MonkeyPatch, share: float, verdict: Verdict
+) -> None:
+    def rival(search: Search, best: Answer) -> Answer:
+        assert best.fix.estimate is not None
+        count = int(share * best.inliers)
+        away = replace(best.fix.estimate, T_map_base=np.eye(4), inliers=count)
+        return replace(best, fix=replace(best.fix, estimate=away))
+
+    monkeypatch.setattr(Search, 'rival', rival)
+    fix = replace(make(), landmarks=Marks(Head())).locate([view(0)], stamp_ns=3)
+    assert (fix.verdict, fix.stamp_ns) == (verdict, 3)
+    if verdict is Verdict.ACCEPTED:
+        check_exact(fix)
+        return
+    assert fix.estimate is None
+    assert fix.reason == 'two places explain it: 1200 and 1080 inliers'
+    first, second = fix.candidates
+    np.testing.assert_allclose(first.T_map_base, T_map_base, atol=1e-6)
+    np.testing.assert_array_equal(second.T_map_base, np.eye(4))
 
 
 def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:
@@ -276,7 +312,9 @@ def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> N
     assert fixes[0].estimate.inliers >= 5 * 30
 
 
-@pytest.mark.parametrize('shape', [(1, 4, 30, 40), (1, 3, 40, 30), (3, 30, 40), (2, 3, 30, 40)])
+@pytest.mark.parametrize(
+    'shape', [(1, 4, 1, 1200), (1, 3, 1200, 1), (3, 1, 1200), (2, 3, 1, 1200)]
+)
 def test_a_head_of_another_shape_is_refused(
     make: Callable[..., Localizer], shape: tuple[int, ...]
 ) -> None:
@@ -288,11 +326,15 @@ def test_a_head_of_another_shape_is_refused(
         make(Odd()).locate([view(0)])
 
 
-def test_a_real_map_answers(tiny_site: Path, gallery: Any) -> None:
-    localizer = Localizer.load(tiny_site, LocalizerConfig(threads=1))
+@pytest.mark.parametrize('use', ['both', 'head', 'landmarks'])
+def test_a_real_map_answers(tiny_site: Path, gallery: Any, use: Any) -> None:
+    localizer = Localizer.load(tiny_site, LocalizerConfig(use, threads=1))
+    assert (localizer.head is None, localizer.landmarks is None) == (
+        use == 'landmarks',
+        use == 'head',
+    )
     observation = localizer.explain(gallery.drawn[3].views).observations[0]
-    assert observation.camera.width == 640
-    assert np.isfinite(observation.coordinates.points).all()
+    assert min(observation.camera.width, observation.camera.height) == 360
     one, again = (localizer.locate(gallery.drawn[3].views) for _ in range(2))
     assert (one.verdict, one.reason) == (again.verdict, again.reason)
 

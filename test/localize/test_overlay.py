@@ -103,7 +103,7 @@ def test_points_that_nothing_sees_are_red_at_their_cell() -> None:
 def test_without_a_pose_there_is_the_picture_alone(size: tuple[int, int]) -> None:
     seen = view(size)
     picture = draw_map_points(seen, answer(points(), None, Verdict.NONE))
-    np.testing.assert_array_equal(picture, working_view(seen).image)
+    np.testing.assert_array_equal(picture, working_view(seen, 480).image)
 
 
 def test_the_image_itself_is_not_drawn_on() -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from vloc_models.commands.main import main
-from vloc_models.errors import MapError
+from vloc_models.errors import BagError, MapError
 from vloc_models.frames.write_bag import write_bag
 from vloc_models.geometry import se3
 from vloc_models.localize.localizer import Localizer
@@ -23,7 +23,14 @@ from vloc_models.mapping.self_test import in_words
 from vloc_models.maps import Map, open_map
 from vloc_models.records import Frame, Verdict
 
-STEPS = {'reading': 44, 'encoding': 16, 'training': 30, 'testing': 6, 'training with all': 20}
+STEPS = {
+    'reading': 44,
+    'looking': 44,
+    'encoding': 16,
+    'training': 30,
+    'testing': 6,
+    'training with all': 20,
+}
 FILES = {
     'encoder.onnx',
     'encoder.probe.npz',
@@ -130,11 +137,12 @@ def stopping(step: str, at: int) -> Callable[[str, int, int], None]:
     ('step', 'at', 'kept'),
     [
         ('reading', 7, set()),
-        ('encoding', 16, set()),
-        ('training', 1, {'encoding'}),
-        ('training', 30, {'encoding'}),
-        ('testing', 3, {'encoding', 'training'}),
-        ('training with all', 13, {'encoding', 'training', 'testing'}),
+        ('looking', 7, set()),
+        ('encoding', 16, {'looking'}),
+        ('training', 1, {'looking', 'encoding'}),
+        ('training', 30, {'looking', 'encoding'}),
+        ('testing', 3, {'looking', 'encoding', 'training'}),
+        ('training with all', 13, {'looking', 'encoding', 'training', 'testing'}),
     ],
 )
 def test_interrupted_and_run_again_is_the_same_map(
@@ -203,7 +211,7 @@ def test_other_settings_or_other_depth_do_not_go_on_with_it(
         seen.clear()
         with pytest.raises(KeyboardInterrupt):
             build_map(source, ['run1'], out, config, report)
-        assert 'encoding' not in seen
+        assert not {'looking', 'encoding'} & set(seen)
     with pytest.raises(KeyboardInterrupt):
         build_map(gallery, ['run1'], out, tiny_config, stopping('encoding', 2))
 
@@ -222,9 +230,35 @@ def test_too_few_pictures_to_test(
 ) -> None:
     seen: set[str] = set()
     made = build_map(small(gallery), [], tmp_path / 'site', tiny_config, lambda *x: seen.add(x[0]))
-    assert seen == {'reading', 'encoding', 'training'}
+    assert seen == {'reading', 'looking', 'encoding', 'training'}
     assert made.info.provenance.self_test['queries'] == 0
     assert in_words(made.info.provenance.self_test).startswith('not tested')
+
+
+def test_an_instant_map_is_not_trained(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+    config = replace(tiny_config, instant=True)
+    made = build_map(gallery, [], tmp_path / 'site', config, lambda *x: seen.add(x[0]))
+    assert seen == {'reading', 'looking', 'testing'}
+    assert made.info.provenance.self_test['queries'] == STEPS['testing']
+    (submap,) = made.info.submaps
+    assert (submap.head, submap.landmarks) == (None, 'submaps/00/landmarks.npz')
+    assert Localizer.of(made).locate(gallery.drawn[20].views).reason
+
+
+def test_an_instant_map_needs_points(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path
+) -> None:
+    """Without depth they come from other places, and here there are none."""
+
+    def standing(k: int, frame: Frame) -> Frame:
+        return replace(without_depth(k, frame), T_map_base=np.eye(4))
+
+    source = type(gallery)(change=standing)
+    with pytest.raises(BagError, match='no points for an instant map'):
+        build_map(source, [], tmp_path / 'site', replace(tiny_config, instant=True))
 
 
 def test_a_rig_without_depth(gallery: Any, tiny_config: MappingConfig, tmp_path: Path) -> None:

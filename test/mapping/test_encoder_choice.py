@@ -14,9 +14,12 @@ from vloc_models import npz
 from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import check_probe
 from vloc_models.errors import VlocError
+from vloc_models.geometry.camera import Camera
+from vloc_models.localize import cells
 from vloc_models.localize import encoder as shipped
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, _published, choose_encoder
 from vloc_models.networks.ace import PublishedEncoder
+from vloc_models.records import View
 
 GREY = np.random.default_rng(0).integers(0, 256, (64, 80), np.uint8)
 
@@ -41,11 +44,30 @@ def test_ours_is_the_one_that_ships() -> None:
     assert chosen.record.sha256 == hashlib.sha256(chosen.graph).hexdigest()
     assert (chosen.record.name, chosen.record.licence) == (shipped.NAME, 'Apache-2.0')
     assert chosen.record.file is chosen.record.probe is None  # not copied into maps
-    features = chosen(GREY)
-    assert features.shape[1:] == (8, 10)
-    assert features.dtype == np.float32
-    rgb = np.repeat(GREY[..., None], 3, 2)  # as the localizer asks
-    np.testing.assert_array_equal(chosen.engine({'image': rgb[None]})['features'][0], features)
+    assert chosen.record.short_side_px == shipped.SHORT_SIDE_PX
+    assert chosen.engine.outputs == ('features', 'spots')
+    assert check_probe(chosen.engine, npz.unpack(chosen.probe, 'probe'), 'probe') < 1e-3
+
+
+@pytest.mark.parametrize('every', [1, 2, 3])
+def test_cells_are_those_that_the_localizer_sees(every: int) -> None:
+    chosen = choose_encoder(EncoderChoice(), 1)
+    camera = Camera(80, 64, 60.0, 60.0, 39.5, 31.5)
+    view = View(np.repeat(GREY[..., None], 3, 2), camera, np.eye(4))
+    seen = cells.encode(chosen.engine, view, every).spots
+    found = chosen(GREY, every)
+    assert len(found.features) == -(-8 // every) * -(-10 // every)
+    for name, values in vars(seen).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+    if every == 1:
+        np.testing.assert_array_equal(chosen(GREY).features, found.features)
+
+
+def test_pictures_may_be_of_another_size() -> None:
+    assert choose_encoder(EncoderChoice(short_side_px=240), 1).record.short_side_px == 240
+    for size in (63, 4097):
+        with pytest.raises(VlocError, match=f'encoder: pictures of {size} px'):
+            choose_encoder(EncoderChoice(short_side_px=size), 1)
 
 
 def test_published_weights_are_loaded(published: Path) -> None:
@@ -61,12 +83,16 @@ def test_features_are_those_of_the_published_network(ace: ChosenEncoder, publish
     with torch.no_grad():
         wanted = module((torch.from_numpy(GREY)[None, None] / 255 - 0.4) / 0.25)[0].numpy()
     assert wanted.shape == (512, 8, 10)
-    np.testing.assert_allclose(ace(GREY), wanted, atol=3e-2 * wanted.std())  # in half floats
+    found = ace(GREY)
+    assert (found.sure == 1).all()
+    grid = found.features.T.reshape(512, 8, 10)
+    np.testing.assert_allclose(grid, wanted, atol=3e-2 * wanted.std())  # in half floats
 
 
 @pytest.mark.slow
 def test_a_map_carries_the_published_encoder_and_its_licence(ace: ChosenEncoder) -> None:
     assert 'non-commercial' in ace.record.licence
+    assert ace.record.short_side_px == 480
     assert (ace.record.file, ace.record.probe) == ('encoder.onnx', 'encoder.probe.npz')
     assert ace.record.sha256 == hashlib.sha256(ace.graph).hexdigest()
     engine = OnnxEngine(ace.graph, 'ace', 1)

@@ -129,7 +129,7 @@ def test_less_cells_than_a_batch_are_named(
 ) -> None:
     config = replace(tiny_config, buffer=replace(tiny_config.buffer, cells=400))
     config = replace(config, training=replace(tiny_config.training, batch=600))
-    with pytest.raises(VlocError, match=r'512 cells are fewer than a batch of 600'):
+    with pytest.raises(VlocError, match=r'120 cells are fewer than a batch of 600'):
         build_map(small(gallery), [], tmp_path / 'site', config)
 
 

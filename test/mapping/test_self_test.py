@@ -41,7 +41,7 @@ def asked(
 
 @pytest.fixture(scope='module')
 def queries(gallery: Any) -> list[Keyframe]:
-    return read_keyframes(gallery, 44)[:5]
+    return read_keyframes(gallery, 44, 120)[:5]
 
 
 def test_figures(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.networks.ace import Head, HeadConfig, LossConfig, reprojection_loss
 from vloc_models.records import Array
+from vloc_models.solvers.spots import Spots
 from vloc_models.training import ace
 from vloc_models.training.ace import (
     AceTraining,
@@ -29,7 +31,6 @@ from vloc_models.training.ace import (
 from vloc_models.training.loop import LoopConfig
 
 Grey = NDArray[np.uint8]
-Features = NDArray[np.float32]
 PINHOLE = Camera(320, 240, 250.0, 260.0, 150.0, 125.0)
 BENT = replace(PINHOLE, model='plumb_bob', distortion=(-0.3, 0.1, 2e-3, -1e-3, 0.0))
 RAMP = 0.7  # grey levels a pixel
@@ -55,15 +56,23 @@ def ramps(camera: Camera) -> list[Keyframe]:
     return keyframes
 
 
-def place_of_cells(picture: Grey) -> Features:
-    """The pixel a cell came from, right or down: whole pixels, and the rest of one."""
+def place_of_cells(picture: Grey) -> Spots:
+    """The pixel a cell's spot came from, right or down: whole pixels, and the rest of one."""
     height, width = picture.shape
     rows, columns = np.mgrid[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4]
     A = np.stack([np.ones(rows.size), columns.ravel(), rows.ravel()], 1)
     plane = np.linalg.lstsq(A, picture[rows, columns].ravel().astype(float), rcond=None)[0]
-    i, j = np.mgrid[: height // 8, : width // 8] * 8 + 3.5
-    place = (plane[0] + plane[1] * j + plane[2] * i - 15) / RAMP
-    return np.stack([np.floor(place), place - np.floor(place)]).astype(np.float32)
+    v, u = np.mgrid[: height // 8, : width // 8] * 8 + 3.5
+    pixels = np.stack([u, v], -1).reshape(-1, 2)
+    pixels += np.random.default_rng(width).uniform(-4, 4, pixels.shape)
+    place = (plane[0] + pixels @ plane[1:] - 15) / RAMP
+    features = np.stack([np.floor(place), place - np.floor(place)], 1).astype(np.float32)
+    return Spots(features, pixels, np.full(len(pixels), 0.6, np.float32))
+
+
+def changed(picture: Grey, change: Callable[[NDArray[np.float32]], NDArray[Any]]) -> Spots:
+    spots = place_of_cells(picture)
+    return replace(spots, features=change(spots.features).astype(np.float32))
 
 
 def pixels_of(buffer: Buffer, camera: Camera) -> Array:
@@ -145,22 +154,44 @@ def test_without_depth_points_are_unknown() -> None:
 
 
 def test_less_cells_than_one_picture_has() -> None:
-    buffer = fill_buffer(ramps(PINHOLE), place_of_cells, BufferConfig(10, 1000), 0)
+    few = BufferConfig(10, 1000, zoom=1, turn_deg=0)
+    buffer = fill_buffer(ramps(PINHOLE), place_of_cells, few, 0)
     assert len(np.unique(buffer.picture)) == 1
     assert len(buffer.picture) == 1000
+    assert len(np.unique(buffer.pixels, axis=0)) == 1000  # no cell twice
+
+
+def test_a_picture_of_few_cells_gives_what_it_has() -> None:
+    config = BufferConfig(5000, 5000, zoom=1, turn_deg=0)
+    buffer = fill_buffer(ramps(PINHOLE), place_of_cells, config, 0)
+    pixels = place_of_cells(ramps(PINHOLE)[0].grey).pixels
+    inside = ((pixels >= 0) & (pixels <= [319, 239])).all(1)
+    assert len(buffer.picture) == inside.sum() < 1200
+
+
+def test_sure_cells_are_drawn_more_often_and_others_too() -> None:
+    """Cells in the left half are sure. Of 1200 cells 200 are drawn, and 100 of those kept."""
+
+    def left(picture: Grey) -> Spots:
+        spots = place_of_cells(picture)
+        sure = spots.pixels[:, 0] < picture.shape[1] / 2
+        return replace(spots, sure=sure.astype(np.float32))
+
+    config = BufferConfig(6000, 100, zoom=1, turn_deg=0)
+    buffer = fill_buffer(ramps(PINHOLE), left, config, 0)
+    share = (pixels_of(buffer, PINHOLE)[:, 0] < 160).mean()
+    # 1.05 to 0.05 at first; less as the left cells are used up
+    assert 0.9 < share < 0.98
 
 
 def test_features_that_are_no_numbers_are_named() -> None:
-    def broken(picture: Grey) -> Features:
-        return place_of_cells(picture) * np.float32('nan')
-
     with pytest.raises(VlocError, match='not finite'):
-        fill_buffer(ramps(PINHOLE), broken, CONFIG, 0)
+        fill_buffer(ramps(PINHOLE), lambda x: changed(x, lambda f: f * np.nan), CONFIG, 0)
 
 
 def test_features_all_alike_are_named() -> None:
     with pytest.raises(VlocError, match='all look alike'):
-        fill_buffer(ramps(PINHOLE), lambda picture: 0 * place_of_cells(picture) + 3, CONFIG, 0)
+        fill_buffer(ramps(PINHOLE), lambda x: changed(x, lambda f: 0 * f + 3), CONFIG, 0)
 
 
 def test_one_picture_of_a_blank_wall_among_others_is_fine() -> None:
@@ -169,8 +200,8 @@ def test_one_picture_of_a_blank_wall_among_others_is_fine() -> None:
     for number in range(6):
         blank = replace(keyframes[number], grey=np.zeros((240, 320), np.uint8))
 
-        def features(picture: Grey) -> Features:
-            return np.full((1, 30, 40), picture.mean() > 20, np.float32)
+        def features(picture: Grey) -> Spots:
+            return changed(picture, lambda f: np.full_like(f, picture.mean() > 20))
 
         some = [*keyframes[:number], blank, *keyframes[number + 1 :]]
         fill_buffer(some, features, BufferConfig(6000, 1000, zoom=1), 0)
@@ -188,6 +219,14 @@ def test_one_picture_of_a_blank_wall_among_others_is_fine() -> None:
 def test_impossible_settings_are_refused(wrong: Callable[[], object]) -> None:
     with pytest.raises(VlocError, match='give more'):
         wrong()
+
+
+def test_steps_follow_from_the_pictures_unless_they_are_given() -> None:
+    training = AceTraining(steps_per_picture=40)
+    steps = [training.for_pictures(count).loop.steps for count in (1, 100, 200, 1000)]
+    assert steps == [3000, 4000, 8000, 12_000]
+    assert training.for_pictures(100) == replace(training, loop=replace(training.loop, steps=4000))
+    assert recipe(7).for_pictures(100) == recipe(7)
 
 
 @pytest.mark.parametrize(('cells', 'batch'), [(100, 10), (103, 10), (10, 10), (7, 10)])

@@ -154,7 +154,10 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     if build.config.instant:
         parts = _Parts(_landmarks(build, sightings))
         if parts.landmarks is None:
-            raise BagError('an instant map needs depth, and there is none', 'leave out --instant')
+            raise BagError(
+                'no points for an instant map: no depth, and the pictures overlap too little',
+                'leave out --instant, or record with depth, or more slowly',
+            )
         figures = _none_asked()
         if asked.any():
             figures = _tested(build, _Parts(_landmarks(build, sightings, learned)), asked, work)

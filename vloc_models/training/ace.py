@@ -69,7 +69,7 @@ class AceTraining:
     loss: LossConfig = field(default_factory=LossConfig)
     depth_weight: float = 1.0  # of the measured points' loss, beside the reprojection's
     from_progress: float = 0.0  # where the curriculum starts, for a head trained before
-    steps_per_picture: int = 40  # where loop.steps is 0
+    steps_per_picture: int = 25  # where loop.steps is 0
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(0))
 
     def __post_init__(self) -> None:

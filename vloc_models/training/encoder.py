@@ -41,7 +41,7 @@ class EncoderTraining:
     hard_share: float = 0.6  # of the pairs, from the middle of the training on; 0 at its start
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(3000, max_lr=2e-3, checkpoint_s=60)
+        default_factory=lambda: LoopConfig(2900, max_lr=3e-3, checkpoint_s=60)
     )
 
 
