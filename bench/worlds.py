@@ -7,7 +7,7 @@ some with rooms that look alike; and one of them in each light, mapped in each o
 mapping drive, a query drive on another way, and the queries' jpegs to ours and to the peer (SIFT,
 VLAD, RGB-D map, PoseLib). The peer tells whether a world is as hard as a real place: ordinary ones
 are right at 80 to 98 % within 5 cm and 5 deg, low-texture ones below 20 %. Our maps are instant
-ones; --no-config.instant trains heads too (minutes each). Also tells the rendering speed.
+ones; --no-instant trains heads too (minutes each). Also tells the rendering speed.
 """
 
 import sys
