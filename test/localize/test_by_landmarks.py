@@ -107,11 +107,11 @@ def scene(
 
 
 def first_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
-    return next(Search(cells, matcher, solver).anywhere())
+    return next(Search.of(cells, matcher, solver).anywhere())
 
 
 def best_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
-    answers = Search(cells, matcher, solver).anywhere()
+    answers = Search.of(cells, matcher, solver).anywhere()
     return max(
         answers, key=lambda a: (a.accepted, a.fix.estimate.inliers if a.fix.estimate else 0)
     )
@@ -163,7 +163,7 @@ def test_what_is_in_view_improves_a_pose(mounts: Sequence[Array]) -> None:
 def test_around_a_guess_pictures_are_not_searched(mounts: Sequence[Array], twins: float) -> None:
     cells, matcher = scene(twins, mounts)
     guess = T_map_base @ se3.exp([0.3, -0.2, 0.1, 0, 0.05, 0.1])
-    check(Search(cells, matcher, Solver()).around(guess), 280 * len(mounts))
+    check(Search.of(cells, matcher, Solver()).around(guess), 280 * len(mounts))
     assert matcher.whole == 0
 
 
@@ -176,13 +176,15 @@ def test_the_likely_pictures_own_poses_are_tried() -> None:
             return Answer(Fix(0, Verdict.NONE, 'not asked'), ())
         return solver(seen, prior)
 
-    check(max(Search(cells, matcher, no_pose_at_first).anywhere(), key=lambda a: a.accepted), 280)
+    check(
+        max(Search.of(cells, matcher, no_pose_at_first).anywhere(), key=lambda a: a.accepted), 280
+    )
 
 
 @pytest.mark.parametrize('guess', [se3.exp([50, 0, 0, 0, 0, 1]), np.eye(4)])
 def test_a_wrong_guess_is_not_accepted(guess: Array) -> None:
     cells, matcher = scene(0.5)
-    assert not Search(cells, matcher, Solver()).around(guess).accepted
+    assert not Search.of(cells, matcher, Solver()).around(guess).accepted
 
 
 def test_another_place_is_not_accepted() -> None:
@@ -190,14 +192,14 @@ def test_another_place_is_not_accepted() -> None:
     features = unit(np.random.default_rng(1).normal(size=(300, C))).astype(np.float32)
     spots = Spots(features, cells[0].spots.pixels, np.ones(300, np.float32))
     elsewhere = [Cells(spots, CAMERA, MOUNTS[0])]
-    search = Search(elsewhere, matcher, Solver())
+    search = Search.of(elsewhere, matcher, Solver())
     assert not search.around(T_map_base).accepted
     assert not best_anywhere(elsewhere, matcher, Solver()).accepted
 
 
 def test_nothing_in_view_of_a_guess() -> None:
     cells, matcher = scene(0.0)
-    answer = Search(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
+    answer = Search.of(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
     assert answer.fix.verdict is Verdict.NONE
 
 
@@ -209,14 +211,14 @@ def test_a_pose_that_is_about_right_is_improved_where_it_is(twins: float) -> Non
     first = solver([told(cells[0], scene_points(cells[0], matcher) + noise)], None)
     assert first.accepted
     matcher.near = 0
-    check(Search(cells, matcher, solver).improved(first), 280)
+    check(Search.of(cells, matcher, solver).improved(first), 280)
     assert (matcher.whole, matcher.near) == (0, 1)
 
 
 def test_no_pose_cannot_be_improved() -> None:
     cells, matcher = scene(0.0)
     none = Answer(Fix(0, Verdict.NONE, 'nothing'), ())
-    assert Search(cells, matcher, Solver()).improved(none) is none
+    assert Search.of(cells, matcher, Solver()).improved(none) is none
 
 
 def two_places(share: float) -> tuple[list[Cells], Matcher]:
@@ -247,7 +249,7 @@ def two_places(share: float) -> tuple[list[Cells], Matcher]:
 @pytest.mark.parametrize('share', [0.3, 0.8, 1.0])
 def test_another_place_that_looks_alike_is_told(share: float) -> None:
     cells, matcher = two_places(share)
-    search = Search(cells, matcher, Solver())
+    search = Search.of(cells, matcher, Solver())
     best = search.around(T_map_base)
     rival = search.rival(best)
     assert best.inliers > 295
@@ -259,7 +261,7 @@ def test_another_place_that_looks_alike_is_told(share: float) -> None:
 
 def test_a_place_like_no_other_has_no_rival() -> None:
     cells, matcher = scene(0.0)
-    search = Search(cells, matcher, Solver())
+    search = Search.of(cells, matcher, Solver())
     assert search.rival(search.around(T_map_base)) is None
 
 

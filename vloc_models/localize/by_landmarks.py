@@ -60,8 +60,20 @@ class Search:
     """The ways to find the pose of one moment's pictures, the quickest first."""
 
     cells: Sequence[Cells]  # one a camera
+    asked: Sequence[NDArray[np.float32]]  # their descriptors [N, D], one a camera
+    alike: Sequence[NDArray[np.int64]]  # pictures that look most like each camera's
     matcher: Matcher
     solve: Solve
+
+    @staticmethod
+    def of(cells: Sequence[Cells], matcher: Matcher, solve: Solve) -> 'Search':
+        """Prepare what every way needs."""
+        asked = [matcher.short(c.spots.features) for c in cells]
+        alike = [
+            matcher.alike_pictures(short, c.spots.sure, _WIDELY)
+            for c, short in zip(cells, asked, strict=True)
+        ]
+        return Search(cells, asked, alike, matcher, solve)
 
     def around(self, guess: Array) -> Answer:
         """From a pose T_map_base [4, 4] that may be wrong by much."""
@@ -75,53 +87,57 @@ class Search:
 
     def anywhere(self) -> Iterator[Answer]:
         """From nothing."""
-        alike = [self._pictures(self.matcher.alike_pictures, c) for c in self.cells]
-        yield self._among(alike)
-        yield self._among([self._pictures(self.matcher.voted_pictures, c) for c in self.cells])
-        for c, pictures in zip(self.cells, alike, strict=True):
+        yield self._among([pictures[:_ALIKE] for pictures in self.alike])
+        yield self._among(
+            [
+                self.matcher.voted_pictures(short, c.spots.sure, _ALIKE)
+                for c, short in zip(self.cells, self.asked, strict=True)
+            ]
+        )
+        for c, pictures in zip(self.cells, self.alike, strict=True):
             for number in pictures[:_TRIED].tolist():
                 yield self.around(self.matcher.T_map_cam(number) @ se3.inverse(c.T_base_cam))
 
     def rival(self, best: Answer) -> Answer | None:
         """The answer of another place that looks alike; None if no such picture is in the map."""
         assert best.T_map_base is not None
-        alike = [self._elsewhere(c, best.T_map_base) for c in self.cells]
-        if not any(map(len, alike)):
+        elsewhere = [
+            self._elsewhere(pictures, best.T_map_base @ c.T_base_cam)
+            for c, pictures in zip(self.cells, self.alike, strict=True)
+        ]
+        if not any(map(len, elsewhere)):
             return None
-        found = self._among(alike)
+        found = self._among(elsewhere)
         other = found.T_map_base
         return found if other is not None and _far(other, best.T_map_base) else None
 
-    def _elsewhere(self, c: Cells, T_map_base: Array) -> NDArray[np.int64]:
-        """Of the pictures that look alike those that were taken far from a pose."""
-        pictures = self._pictures(self.matcher.alike_pictures, c, _WIDELY)
-        there = T_map_base @ c.T_base_cam
-        far = [_far(self.matcher.T_map_cam(n), there) for n in pictures.tolist()]
+    def _elsewhere(self, pictures: NDArray[np.int64], T_map_cam: Array) -> NDArray[np.int64]:
+        """Those that were taken far from a camera's pose."""
+        far = [_far(self.matcher.T_map_cam(n), T_map_cam) for n in pictures.tolist()]
         return pictures[np.array(far, bool)][:_ALIKE]
-
-    def _pictures(
-        self, find: Callable[..., NDArray[np.int64]], c: Cells, most: int = _ALIKE
-    ) -> NDArray[np.int64]:
-        return find(self.matcher.short(c.spots.features), c.spots.sure, most)
 
     def _among(self, pictures: Sequence[NDArray[np.int64]]) -> Answer:
         """From the landmarks of some pictures, for each camera."""
         seen = [
-            c.seen(*self.matcher.match(self.matcher.short(c.spots.features), numbers))
-            for c, numbers in zip(self.cells, pictures, strict=True)
+            c.seen(*self.matcher.match(short, numbers))
+            for c, short, numbers in zip(self.cells, self.asked, pictures, strict=True)
         ]
         return self.improved(self.solve(seen, None))
 
     def _near(self, T_map_base: Array, reach: float) -> Answer:
-        return self.solve([self._seen_near(c, T_map_base, reach) for c in self.cells], T_map_base)
-
-    def _seen_near(self, cells: Cells, T_map_base: Array, reach: float) -> Observation:
-        asked = self.matcher.short(cells.spots.features)
-        T_map_cam = T_map_base @ cells.T_base_cam
-        reach_px = reach * cells.camera.width
-        return cells.seen(
-            *self.matcher.match_near(asked, cells.spots.pixels, cells.camera, T_map_cam, reach_px)
-        )
+        seen = [
+            c.seen(
+                *self.matcher.match_near(
+                    short,
+                    c.spots.pixels,
+                    c.camera,
+                    T_map_base @ c.T_base_cam,
+                    reach * c.camera.width,
+                )
+            )
+            for c, short in zip(self.cells, self.asked, strict=True)
+        ]
+        return self.solve(seen, T_map_base)
 
 
 def _far(a: Array, b: Array) -> bool:

@@ -117,20 +117,21 @@ class Localizer:
             encode(self.encoder, working_view(view, short_side), self.config.every)
             for view in views
         ]
-        best: Answer | None = None
-        for answer in self._attempts(cells, self._solver(stamp_ns), prior):
+        solve = self._solver(stamp_ns)
+        if self.landmarks is None:
+            return solve([self._ask_head(c) for c in cells], prior)
+        search, best = Search.of(cells, self.landmarks, solve), None
+        for answer in self._attempts(search, prior):
             best = answer if best is None else best.better(answer)
             if answer.accepted:
-                return self._alone(answer, cells)
+                return self._alone(answer, search)
         assert best is not None
         return best
 
-    def _alone(self, best: Answer, cells: Sequence[Cells]) -> Answer:
+    def _alone(self, best: Answer, search: Search) -> Answer:
         """An accepted answer, unless another place explains the pictures about as well."""
-        if self.landmarks is None:
-            return best
-        solve = self._solver(best.fix.stamp_ns, self.config.rival_iterations)
-        rival = Search(cells, self.landmarks, solve).rival(best)
+        quick = self._solver(best.fix.stamp_ns, self.config.rival_iterations)
+        rival = replace(search, solve=quick).rival(best)
         if rival is None:
             return best
         first, second = sorted((best, rival), key=lambda a: a.inliers, reverse=True)
@@ -147,19 +148,13 @@ class Localizer:
         )
         return replace(first, fix=fix)
 
-    def _attempts(
-        self, cells: Sequence[Cells], solve: Solve, prior: Array | None
-    ) -> Iterator[Answer]:
+    def _attempts(self, search: Search, prior: Array | None) -> Iterator[Answer]:
         """Answers, the quickest first; most often the first one is accepted."""
-        if self.landmarks is None:
-            yield solve([self._ask_head(c) for c in cells], prior)
-            return
-        search = Search(cells, self.landmarks, solve)
         if prior is not None:
             yield search.around(prior)
         yield from search.anywhere()
         if self.head is not None:
-            yield search.improved(solve([self._ask_head(c) for c in cells], prior))
+            yield search.improved(search.solve([self._ask_head(c) for c in search.cells], prior))
 
     def _ask_head(self, cells: Cells) -> Observation:
         assert self.head is not None
