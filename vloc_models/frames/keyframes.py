@@ -1,7 +1,7 @@
 """The pictures of a recording that a map is made of, small enough to keep in memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,12 @@ class Keyframe:
     def T_cam_map(self) -> Array:
         """[4, 4]."""
         return se3.inverse(self.T_map_cam)
+
+    def scaled(self, factor: float) -> 'Keyframe':
+        """With its depth multiplied."""
+        if self.depth is None:
+            return self
+        return replace(self, depth=(self.depth * np.float32(factor)).astype(np.float16))
 
     def points(self, pixels: Array) -> Array:
         """Measured map points [N, 3] at pixels [N, 2]; NaN where unknown or outside."""

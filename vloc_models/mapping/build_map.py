@@ -27,6 +27,7 @@ from vloc_models.mapping.check_poses import check_poses
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
+from vloc_models.mapping.refine import Refined, refine
 from vloc_models.mapping.self_test import self_test
 from vloc_models.mapping.sightings import Sightings, look
 from vloc_models.mapping.triangulate import triangulate
@@ -46,6 +47,7 @@ from vloc_models.training.weights import save_weights
 
 _log = logging.getLogger(__name__)
 Report = Callable[[str, int, int], None]  # step in words, done, of how many
+_SCALE_PERCENT = 0.5  # from which an error of the depth sensor's is worth telling
 _FEWEST_TO_TEST = 40  # pictures; with fewer none can be spared
 
 
@@ -151,18 +153,19 @@ def _check_device(device: str) -> None:
 def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     learned, asked = _blocks(build)
     sightings = _sightings(build, work)
-    if build.config.instant:
-        parts = _Parts(_landmarks(build, sightings))
-        if parts.landmarks is None:
-            raise BagError(
-                'no points for an instant map: no depth, and the pictures overlap too little',
-                'leave out --instant, or record with depth, or more slowly',
-            )
-        figures = _none_asked()
-        if asked.any():
-            figures = _tested(build, _Parts(_landmarks(build, sightings, learned)), asked, work)
-    else:
-        parts, figures = _trained(build, work, sightings, learned, asked)
+    tested = _measured(build, sightings.of(learned))
+    known = _measured(build, sightings) if asked.any() else tested
+    _tell_scale(known.depth_scale)
+    parts, figures = _Parts(_landmarks(build, known)), _none_asked()
+    if not build.config.instant:
+        parts, figures = _trained(build, work, parts, tested, (learned, asked))
+    elif parts.landmarks is None:
+        raise BagError(
+            'no points for an instant map: no depth, and the pictures overlap too little',
+            'leave out --instant, or record with depth, or more slowly',
+        )
+    elif asked.any():
+        figures = _tested(build, _Parts(_landmarks(build, tested)), asked, work)
     figures = {**figures, 'map_seconds': time.monotonic() - started}
     return _write(build, parts, out, figures)
 
@@ -170,13 +173,14 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
 def _trained(
     build: _Build,
     work: Work,
-    sightings: Sightings,
-    learned: NDArray[np.bool_],
-    asked: NDArray[np.bool_],
+    parts: _Parts,
+    before: Refined,
+    blocks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> tuple[_Parts, _Figures]:
-    """A head that knows all pictures, and figures of one that knew those ``learned``."""
+    """With a head that knows all pictures, and figures of one that knew what was ``before``."""
     config, report = build.config, build.report
-    buffer = _buffer(build, work)
+    learned, asked = blocks
+    buffer = _buffer(build, work, before.depth_scale)
     pictures = pictures_of(build.keyframes)
     training = _fitting(config.training, buffer).for_pictures(len(build.keyframes))
     first, second = _phases(training, config.tested_share, bool(asked.any()))
@@ -191,7 +195,7 @@ def _trained(
     )
     figures = _none_asked()
     if second is not None:
-        tested = _Parts(_landmarks(build, sightings, learned), head)
+        tested = _Parts(_landmarks(build, before), head)
         figures = work.load_figures('self_test') or _tested(build, tested, asked, work)
         work.save_figures('self_test', figures)
         steps = second.loop.steps
@@ -204,7 +208,7 @@ def _trained(
             checkpoint=work.folder / 'second.pt',
             report=lambda step, loss: report('training with all', step, steps),
         )
-    return _Parts(_landmarks(build, sightings), head), figures
+    return replace(parts, head=head), figures
 
 
 def _none_asked() -> _Figures:
@@ -251,17 +255,27 @@ def _sightings(build: _Build, work: Work) -> Sightings:
         build.encoder,
         lambda done, total: build.report('looking', done, total),
     )
-    sightings = triangulate(sightings, build.keyframes)
     work.save('sightings', vars(sightings))
     return sightings
 
 
-def _buffer(build: _Build, work: Work) -> Buffer:
+def _measured(build: _Build, sightings: Sightings) -> Refined:
+    """With points: of the depth sensor, or by matching, and as the pictures agree on them."""
+    return refine(triangulate(sightings, build.keyframes), build.keyframes)
+
+
+def _tell_scale(depth_scale: float) -> None:
+    off = 100 * (depth_scale - 1)
+    if abs(off) >= _SCALE_PERCENT:
+        _log.info(f'depth is {abs(off):.1f} % too {"small" if off > 0 else "large"}: corrected')
+
+
+def _buffer(build: _Build, work: Work, depth_scale: float) -> Buffer:
     kept = work.load('buffer')
     if kept is not None:
         return Buffer(**kept)
     buffer = fill_buffer(
-        build.keyframes,
+        [k.scaled(depth_scale) for k in build.keyframes],
         build.encoder,
         build.config.buffer,
         build.config.seed,
@@ -322,15 +336,9 @@ def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) 
     return self_test(path, queries, lambda done, total: build.report('testing', done, total))
 
 
-def _landmarks(
-    build: _Build, sightings: Sightings, pictures: NDArray[np.bool_] | None = None
-) -> Landmarks | None:
-    """Of some pictures, or of all."""
-    if pictures is not None:
-        rows = pictures[sightings.picture]
-        sightings = Sightings(*(column[rows] for column in vars(sightings).values()))
+def _landmarks(build: _Build, known: Refined) -> Landmarks | None:
     T_map_cam = np.stack([k.T_map_cam for k in build.keyframes])
-    return choose_landmarks(sightings, T_map_cam, build.config.landmarks, build.config.seed)
+    return choose_landmarks(known.sightings, T_map_cam, build.config.landmarks, build.config.seed)
 
 
 def _write(build: _Build, parts: _Parts, out: Path, figures: _Figures) -> Map:

@@ -11,6 +11,7 @@ from vloc_models.mapping.sightings import Sightings
 from vloc_models.solvers.landmarks import Landmarks, unit, whole_picture
 
 Array = NDArray[np.float64]
+_UNCONFIRMED = 0.1  # as likely to be chosen
 _TO_CLUSTER = 20_000  # descriptors that the words are made of
 
 
@@ -41,7 +42,7 @@ def choose_landmarks(
         sightings: of all pictures.
         T_map_cam: [K, 4, 4] of all pictures.
         config: how many.
-        seed: of the choice, in which sure cells are likelier.
+        seed: of the choice, in which sure cells are likelier, and confirmed ones much.
     """
     rng = np.random.default_rng([6, seed])
     measured = np.isfinite(sightings.points).all(1)
@@ -50,6 +51,7 @@ def choose_landmarks(
         return None
     each = min(config.per_picture, max(1, config.most // len(pictures)))
     chance = np.where(measured, sightings.sure.astype(np.float64) + 1e-3, 0)
+    chance[~sightings.confirmed] *= _UNCONFIRMED
     rows = np.concatenate(
         [
             _drawn(np.flatnonzero((sightings.picture == p) & measured), chance, min(each, n), rng)

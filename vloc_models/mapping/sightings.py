@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.frames.keyframes import Keyframe
+from vloc_models.geometry import se3
 from vloc_models.mapping.encoder import ChosenEncoder
+from vloc_models.solvers.landmarks import unit
 
+Array = NDArray[np.float64]
 _EVERY = 2  # as in LocalizerConfig: the same cells will be asked for
 
 
@@ -21,6 +24,53 @@ class Sightings:
     points: NDArray[np.float32]  # [N, 3] map, metres; NaN where not known
     sure: NDArray[np.float32]  # [N] how likely it is that each is found again; 0..1
     picture: NDArray[np.int32]  # [N]
+    confirmed: NDArray[np.bool_]  # [N] whether other pictures see the point where it is
+
+    def of(self, pictures: NDArray[np.bool_]) -> 'Sightings':
+        """Those in some pictures, [K] of all; their numbers stay."""
+        rows = pictures[self.picture]
+        return Sightings(*(column[rows] for column in vars(self).values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The cells of one picture, ready to be compared with those of others."""
+
+    keyframe: Keyframe
+    rows: NDArray[np.int64]  # [M] in the sightings
+    features: NDArray[np.float32]  # [M, C] unit
+    pixels: Array  # [M, 2] as without distortion, from the principal point
+
+    @property
+    def focal(self) -> Array:
+        """[2] px."""
+        return np.array([self.keyframe.camera.fx, self.keyframe.camera.fy])
+
+    @property
+    def rays(self) -> Array:
+        """[M, 3] in the camera, at a depth of one."""
+        return np.c_[self.pixels / self.focal, np.ones(len(self.pixels))]
+
+    def project(self, points: Array) -> Array:
+        """Where map points [N, 3] are seen, in ``pixels``; NaN behind the camera."""
+        x, y, z = se3.apply(self.keyframe.T_cam_map, points).T
+        z = np.where(z > 0, z, np.nan)
+        return np.stack([x / z, y / z], 1) * self.focal
+
+
+def by_picture(sightings: Sightings, keyframes: Sequence[Keyframe]) -> list[Picture]:
+    """The pictures that there are sightings of."""
+    order = np.argsort(sightings.picture, kind='stable')
+    ends = np.searchsorted(sightings.picture[order], np.arange(1, len(keyframes)))
+    features = unit(sightings.features.astype(np.float32))
+    pictures = []
+    for keyframe, rows in zip(keyframes, np.split(order, ends), strict=True):
+        camera = keyframe.camera
+        rays = camera.unproject(sightings.pixels[rows].astype(np.float64))
+        pixels = rays[:, :2] * [camera.fx, camera.fy]
+        if len(rows):
+            pictures.append(Picture(keyframe, rows, features[rows], pixels))
+    return pictures
 
 
 def look(
@@ -35,6 +85,7 @@ def look(
         points = keyframe.points(spots.pixels).astype(np.float32)
         where = np.full(len(points), number, np.int32)
         pixels = spots.pixels.astype(np.float32)
-        parts.append((spots.features.astype(np.float16), pixels, points, spots.sure, where))
+        none = np.zeros(len(points), bool)
+        parts.append((spots.features.astype(np.float16), pixels, points, spots.sure, where, none))
         report(number + 1, len(keyframes))
     return Sightings(*(np.concatenate(column) for column in zip(*parts, strict=True)))

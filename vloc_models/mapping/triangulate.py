@@ -5,15 +5,14 @@ line on which it must lie there; its point is the one nearest to all rays.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.geometry import se3
-from vloc_models.mapping.sightings import Sightings
-from vloc_models.solvers.landmarks import unit
+from vloc_models.mapping.sightings import Picture, Sightings, by_picture
 
 Array = NDArray[np.float64]
 _PARTNERS = 8  # pictures that each is matched with
@@ -23,59 +22,45 @@ _LINE_PX = 3.0  # how far off its line a match may be
 _MISS_PX = 3.0  # how far from a match the point may be seen
 _LEAST_DET = 1e-9  # parallel rays meet nowhere
 _MIN_PARALLAX = np.radians(1.0)
-_SPAN = 0.02, 0.35  # distance between the two cameras, as a share of the scene's size
-
-
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    """Cells of one picture, as unit rays in the map."""
-
-    keyframe: Keyframe
-    rows: NDArray[np.int64]  # in the sightings
-    features: NDArray[np.float32]  # [N, C] unit
-    pixels: Array  # [N, 2]
-    directions: Array  # [N, 3] map, unit
-
-    @property
-    def centre(self) -> Array:
-        return self.keyframe.T_map_cam[:3, 3]
+_SPAN = 0.02, 0.35  # distance between the two cameras, as a share of the scene's size,
+_ROOM_M = 10.0  # but no more than of a large room's
 
 
 def triangulate(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Sightings:
     """The sightings with points for cells of pictures without depth, where they can be found."""
-    pictures = [_picture(sightings, keyframes, number) for number in range(len(keyframes))]
+    pictures = by_picture(sightings, keyframes)
     points = sightings.points.copy()
-    for number, picture in enumerate(pictures):
-        if np.isfinite(points[picture.rows]).any():
-            continue  # it has depth
-        partners = [pictures[n] for n in _partners(keyframes, number)]
-        points[picture.rows] = _points(picture, partners)
+    for picture in pictures:
+        if not np.isfinite(points[picture.rows]).any():  # it has no depth
+            points[picture.rows] = _points(picture, _partners(pictures, picture))
     return replace(sightings, points=points)
 
 
-def _picture(sightings: Sightings, keyframes: Sequence[Keyframe], number: int) -> _Picture:
-    rows = np.flatnonzero(sightings.picture == number)
-    k = keyframes[number]
-    pixels = sightings.pixels[rows].astype(np.float64)
-    rays = k.camera.unproject(pixels) @ k.T_map_cam[:3, :3].T
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    return _Picture(k, rows, unit(sightings.features[rows].astype(np.float32)), pixels, rays)
+def _directions(picture: Picture) -> Array:
+    """Unit rays [N, 3] in the map."""
+    rays = picture.rays @ picture.keyframe.T_map_cam[:3, :3].T
+    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
 
-def _partners(keyframes: Sequence[Keyframe], number: int) -> list[int]:
+def _centre(picture: Picture) -> Array:
+    return picture.keyframe.T_map_cam[:3, 3]
+
+
+def _partners(pictures: Sequence[Picture], of: Picture) -> list[Picture]:
     """Pictures of about the same view from places some way apart, near ones and far ones."""
-    T = np.stack([k.T_map_cam for k in keyframes])
-    here = T[number]
-    size = np.linalg.norm(np.ptp(T[:, :3, 3], axis=0))
+    T = np.stack([p.keyframe.T_map_cam for p in pictures])
+    here = of.keyframe.T_map_cam
+    size = min(np.linalg.norm(np.ptp(T[:, :3, 3], axis=0)), _ROOM_M)
     away = np.linalg.norm(T[:, :3, 3] - here[:3, 3], axis=1)
     least, most = _SPAN
     turned = se3.angle_rad(here[:3, :3].T @ T[:, :3, :3])
     fit = np.flatnonzero((turned < _MAX_TURN) & (away > least * size) & (away < most * size))
     order = fit[np.argsort(away[fit])]
-    return order[np.linspace(0, len(order) - 1, min(_PARTNERS, len(order))).astype(int)].tolist()
+    some = order[np.linspace(0, len(order) - 1, min(_PARTNERS, len(order))).astype(int)]
+    return [pictures[n] for n in some.tolist()]
 
 
-def _points(picture: _Picture, partners: Sequence[_Picture]) -> NDArray[np.float32]:
+def _points(picture: Picture, partners: Sequence[Picture]) -> NDArray[np.float32]:
     """Map points [N, 3] of a picture's cells; NaN where they cannot be found."""
     found = [_matched(picture, partner) for partner in partners]
     count = len(picture.rows)
@@ -83,17 +68,17 @@ def _points(picture: _Picture, partners: Sequence[_Picture]) -> NDArray[np.float
     for _ in range(2):  # again without those that do not agree
         points = _nearest(picture, partners, used)
         for n, partner in enumerate(partners):
-            seen = _reprojected(partner.keyframe, points)
+            seen = partner.project(points)
             off = np.linalg.norm(seen - partner.pixels[used[:, n]], axis=1)
             used[:, n] = np.where(off < _MISS_PX, used[:, n], -1)
     points = _nearest(picture, partners, used)
-    own = np.linalg.norm(_reprojected(picture.keyframe, points) - picture.pixels, axis=1)
+    own = np.linalg.norm(picture.project(points) - picture.pixels, axis=1)
     good = (own < _MISS_PX) & ((used >= 0).sum(1) >= 2)
     good &= _parallax(picture, partners, used) > _MIN_PARALLAX
     return np.where(good[:, None], points, np.nan).astype(np.float32)
 
 
-def _matched(a: _Picture, b: _Picture) -> NDArray[np.int64]:
+def _matched(a: Picture, b: Picture) -> NDArray[np.int64]:
     """For each cell of a the cell of b that is its match, -1 for none."""
     likeness = a.features @ b.features.T
     likeness[_off_line_px(a, b) > _LINE_PX] = -1
@@ -102,19 +87,19 @@ def _matched(a: _Picture, b: _Picture) -> NDArray[np.int64]:
     return np.where(mutual & (likeness.max(1) > _ALIKE), best, -1)
 
 
-def _off_line_px(a: _Picture, b: _Picture) -> NDArray[np.float32]:
+def _off_line_px(a: Picture, b: Picture) -> NDArray[np.float32]:
     """How far each cell of b is from the plane of each ray of a, [N, M], px in b."""
-    baseline = b.centre - a.centre
-    normal = np.cross(a.directions, baseline)
-    normal *= b.keyframe.camera.fx / np.maximum(np.linalg.norm(normal, axis=1)[:, None], 1e-9)
-    return np.abs(normal.astype(np.float32) @ b.directions.T.astype(np.float32))
+    baseline = _centre(b) - _centre(a)
+    normal = np.cross(_directions(a), baseline)
+    normal *= b.focal[0] / np.maximum(np.linalg.norm(normal, axis=1)[:, None], 1e-9)
+    return np.abs(normal.astype(np.float32) @ _directions(b).T.astype(np.float32))
 
 
-def _nearest(picture: _Picture, partners: Sequence[_Picture], used: NDArray[np.int64]) -> Array:
+def _nearest(picture: Picture, partners: Sequence[Picture], used: NDArray[np.int64]) -> Array:
     """The points nearest to the rays of each cell and its matches; NaN without any match."""
-    A, b = _planes(picture.directions, picture.centre)
+    A, b = _planes(_directions(picture), _centre(picture))
     for n, partner in enumerate(partners):
-        other, right = _planes(partner.directions[used[:, n]], partner.centre)
+        other, right = _planes(_directions(partner)[used[:, n]], _centre(partner))
         there = (used[:, n] >= 0)[:, None]
         A, b = A + other * there[..., None], b + right * there
     good = (used >= 0).any(1) & (np.linalg.det(A) > _LEAST_DET)
@@ -128,19 +113,11 @@ def _planes(directions: Array, centre: Array) -> tuple[Array, Array]:
     return A, A @ centre
 
 
-def _reprojected(k: Keyframe, points: Array) -> Array:
-    """Pixels of map points; NaN behind the camera."""
-    in_cam = se3.apply(k.T_cam_map, points)
-    with np.errstate(invalid='ignore'):
-        in_cam[in_cam[:, 2] <= 0] = np.nan
-    return k.camera.project(in_cam)
-
-
-def _parallax(picture: _Picture, partners: Sequence[_Picture], used: NDArray[np.int64]) -> Array:
+def _parallax(picture: Picture, partners: Sequence[Picture], used: NDArray[np.int64]) -> Array:
     """The largest angle between a cell's ray and those of its matches, [N] rad."""
     largest = np.zeros(len(picture.rows))
     for n, partner in enumerate(partners):
-        cosine = (picture.directions * partner.directions[used[:, n]]).sum(1)
+        cosine = (_directions(picture) * _directions(partner)[used[:, n]]).sum(1)
         angle = np.arccos(np.clip(cosine, -1, 1))
         largest = np.maximum(largest, np.where(used[:, n] >= 0, angle, 0))
     return largest
