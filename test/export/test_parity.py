@@ -44,11 +44,11 @@ def test_our_encoder_and_its_probe() -> None:
     """Weights of either output that are not those of the graph are found out."""
     engine = OnnxEngine(encoder_graph(lite()), 'encoder.onnx')
     assert check_probe(engine, encoder_probe(lite(), rng()), 'probe.npz') < 1e-3
-    for layer, output in (('out', 'features'), ('spot', 'spots')):
+    for layer, output in (('out', 'features'), ('sure', 'sure')):
         other = lite()
         with torch.no_grad():
             weight = other.get_parameter(f'{layer}.weight')
-            weight.copy_(weight.flip(0))
+            weight.copy_(weight.flip(1))
         with pytest.raises(MapError, match=f'{output} differs by'):
             check_probe(engine, encoder_probe(other, rng()), 'probe.npz')
 
@@ -76,5 +76,5 @@ def test_probes_are_small_and_always_the_same() -> None:
     found = npz.unpack(first, 'probe.npz')
     assert found['input_image'].shape == (4, 40, 48, 3)
     assert found['output_features'].shape == (4, 128, 5, 6)
-    assert found['output_spots'].shape == (4, 4, 5, 6)
+    assert found['output_sure'].shape == (4, 1, 5, 6)
     assert found['input_image'].dtype == np.uint8

@@ -63,15 +63,15 @@ def test_an_encoder_at_any_size(encoder: tuple[nn.Module, bytes]) -> None:
         image = {'image': rng.integers(0, 256, (1, H, W, 3), np.uint8)}
         answers, wanted = engine(image), reference(image)
         for name in outputs:
-            channels = module.channels if name == 'features' else 4
+            channels = module.channels if name == 'features' else 1
             assert answers[name].shape == (1, channels, -(-H // 8), -(-W // 8))
             assert answers[name].dtype == np.float32
             gap = np.abs(answers[name] - wanted[name]).max()
             assert gap < 1e-4 * max(wanted[name].std(), 1e-3)
 
 
-def test_ours_has_spots_and_others_have_features_only() -> None:
-    assert encoder_outputs(LiteEncoder(norm=False)) == ('features', 'spots')
+def test_ours_says_how_sure_and_others_have_features_only() -> None:
+    assert encoder_outputs(LiteEncoder(norm=False)) == ('features', 'sure')
     assert encoder_outputs(PublishedEncoder()) == ('features',)
     assert encoder_outputs(nn.Conv2d(1, 16, 8, 8)) == ('features',)
 

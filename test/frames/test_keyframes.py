@@ -154,3 +154,29 @@ def test_outside_the_picture_is_unknown() -> None:
     expected = [[(u - 3.5) / 5, (v - 2.5) / 5, 2] for u, v in inside]
     np.testing.assert_allclose(found[:3], expected)
     assert np.isnan(found[3:]).all()
+
+
+@pytest.mark.parametrize('factor', [0.97, 1.0, 1.03])
+def test_depth_multiplied(gallery: Any, factor: float) -> None:
+    (k,) = read_keyframes(gallery, 1, 120)
+    assert k.depth is not None
+    depth = k.depth.copy()
+    depth[:4] = np.nan
+    before, pixels = depth.copy(), np.array([[20.0, 60.0], [99.2, 30.7], [50.0, 2.0]])
+    k = replace(k, depth=depth)
+    scaled = k.scaled(factor)
+    assert scaled.depth is not None
+    assert scaled.depth.dtype == np.float16
+    np.testing.assert_allclose(scaled.depth, before.astype(float) * factor, rtol=2**-10)
+    np.testing.assert_array_equal(k.depth, before)
+    others = [(x.stamp_ns, x.camera, id(x.grey), id(x.T_map_cam)) for x in (k, scaled)]
+    assert others[0] == others[1]
+    place = k.T_map_cam[:3, 3]
+    farther = place + (k.points(pixels) - place) * factor
+    np.testing.assert_allclose(scaled.points(pixels), farther, atol=4e-3)
+    assert np.isnan(farther[2]).all()
+
+
+def test_no_depth_multiplied() -> None:
+    keyframe = Keyframe(0, np.zeros((6, 8), np.uint8), Camera(8, 6, 10, 10, 3.5, 2.5), np.eye(4))
+    assert keyframe.scaled(1.1).depth is None

@@ -20,7 +20,7 @@ from vloc_models.geometry.camera import Camera
 Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 NO_LIGHT = Photometric(gamma=1, contrast=0, brightness=0, shading=0, share=0)
-SMALL = PairConfig(96, 72, points=24, light=NO_LIGHT)
+SMALL = PairConfig(96, 72, points=24, covered=0, light=NO_LIGHT)
 HARD = replace(PairConfig.hard(), width=96, height=72, points=24)
 CAMERA = Camera(160, 120, 130, 128, 81.0, 58.0)
 WALL_M, POSTER_M = 4.0, 2.0
@@ -54,9 +54,11 @@ def check_sane(pair: Pair | None, config: PairConfig) -> Pair:
         assert (pixels > 0).all()
         assert (pixels < [config.width - 1, config.height - 1]).all()
     assert ((pair.pixels_first - 3.5) % 8 == 0).all()
-    assert pair.jacobian.shape == (config.points, 2, 2)
-    assert (np.abs(pair.jacobian) < 4).all()
-    assert (np.abs(np.linalg.det(pair.jacobian)) > 1 / 16).all()
+    for hidden in (pair.hidden_first, pair.hidden_second):
+        assert hidden.dtype == bool
+        assert config.covered or not hidden.any()
+        if config.height % 8 == config.width % 8 == 0:
+            assert hidden.shape == (config.height // 8, config.width // 8)
     return pair
 
 
@@ -82,15 +84,27 @@ def through(H: Any, pixels: Array) -> Array:
     return np.asarray(cv2.perspectiveTransform(pixels[:, None], np.asarray(H))[:, 0], np.float64)
 
 
-def slope(move: Callable[[Array], Array], pixels: Array, step: float) -> Array:
-    """[N, 2, 2]: how ``move`` goes with u and with v, by finite differences."""
-    found = np.zeros((len(pixels), 2, 2))
+def grid() -> Array:
+    """The centres of the cells of 96 x 72 pixels [108, 2]."""
+    v, u = np.mgrid[:72:8, :96:8]
+    return np.stack([u, v], -1).reshape(-1, 2) + 3.5
+
+
+def smooth(move: Callable[[Array], Array], pixels: Array) -> NDArray[np.bool_]:
+    """[N]: whether ``move`` neither stretches nor squeezes much within 3 px."""
+    found = np.zeros(len(pixels), bool)
     for n, p in enumerate(pixels):
-        for axis in (0, 1):
-            aside = p.copy()
-            aside[axis] += step
-            found[n, :, axis] = (move(aside[None]) - move(p[None]))[0] / step
+        here, right, down = move(p + np.array([[0, 0], [3, 0], [0, 3]]))
+        by_u, by_v = (right - here) / 3, (down - here) / 3
+        area = abs(by_u[0] * by_v[1] - by_u[1] * by_v[0])  # NaN if one of them is not seen
+        found[n] = area > 1 / 16 and max(*np.abs(by_u), *np.abs(by_v)) < 4
     return found
+
+
+def affine(pair: Pair) -> Array:
+    """[2, 2]: how the second points go with the first ones, by least squares."""
+    sides = (x - x.mean(0) for x in (pair.pixels_first, pair.pixels_second))
+    return np.linalg.lstsq(*sides, rcond=None)[0].T
 
 
 # --- photos ---
@@ -114,10 +128,10 @@ def test_both_pictures_show_the_same_point_of_the_photo() -> None:
 
 
 @pytest.mark.parametrize('config', [SMALL, HARD])
-def test_points_and_jacobians_are_those_of_the_homographies(
+def test_points_are_those_of_the_homographies(
     config: PairConfig, cuts: list[tuple[Grey, Array]]
 ) -> None:
-    photo, curved = noise(130, 170), 0.0
+    photo, turned = noise(130, 170), 0.0
     for seed in range(10):
         pair = check_sane(photo_pair(photo, config, rng(seed)), config)
         (_, first), (_, second) = cuts[-2:]
@@ -126,23 +140,19 @@ def test_points_and_jacobians_are_those_of_the_homographies(
         in_photo = through(first, pair.pixels_first)
         assert (in_photo >= 0).all()
         assert (in_photo <= [169, 129]).all()
-        move = partial(through, H)
-        coarse, fine = (slope(move, pair.pixels_first, step) for step in (3, 1e-4))
-        np.testing.assert_allclose(pair.jacobian, coarse, atol=1e-6)
-        np.testing.assert_allclose(pair.jacobian, fine, atol=0.06)
-        curved = max(curved, np.abs(fine - np.eye(2)).max())
-    assert curved > 0.3  # it was put to the test
+        assert smooth(partial(through, H), pair.pixels_first).all()
+        turned = max(turned, np.abs(affine(pair) - np.eye(2)).max())
+    assert turned > 0.3  # it was put to the test
 
 
 def test_hard_pairs_are_harder() -> None:
     """Further apart in scale and turn; other light, blocks and lost resolution besides."""
     easy, hard = (
-        [photo_pair(noise(130, 170), c, rng(seed)) for seed in range(25)]
-        for c in (replace(HARD, **vars(SMALL)), HARD)
+        [photo_pair(noise(130, 170), c, rng(seed)) for seed in range(25)] for c in (SMALL, HARD)
     )
     scales, turns = [], []
     for found in (easy, hard):
-        jacobians = [p.jacobian.mean(0) for p in found if p is not None]
+        jacobians = [affine(p) for p in found if p is not None]
         assert len(jacobians) > 18
         scales.append(np.ptp([np.log(np.linalg.det(J)) / 2 for J in jacobians]))
         turns.append(np.std([np.arctan2(J[1, 0], J[0, 0]) for J in jacobians]))
@@ -150,7 +160,7 @@ def test_hard_pairs_are_harder() -> None:
     assert turns[1] > 1.4 * turns[0]
     easy, hard = PairConfig(), PairConfig.hard()
     assert hard.shared < easy.shared
-    assert hard.covered > easy.covered == 0
+    assert hard.covered > easy.covered > 0
     assert (hard.width, hard.height, hard.points) == (easy.width, easy.height, easy.points)
     for name in ('gamma', 'contrast', 'brightness', 'shading', 'blur_px', 'motion_px', 'noise'):
         assert getattr(hard.light, name) > getattr(easy.light, name)
@@ -158,12 +168,19 @@ def test_hard_pairs_are_harder() -> None:
     assert hard.light.shrink > easy.light.shrink == 1
 
 
-def test_what_is_stretched_too_much_is_left_out() -> None:
-    found = [
-        photo_pair(noise(150, 200), replace(SMALL, relative_zoom=20), rng(s)) for s in range(20)
-    ]
-    scales = [np.linalg.det(check_sane(p, SMALL).jacobian) ** 0.5 for p in found if p is not None]
-    assert np.min(scales) < 0.5  # check_sane knows the limits
+def test_what_is_stretched_too_much_is_left_out(cuts: list[tuple[Grey, Array]]) -> None:
+    scales, left_out = [], 0
+    for seed in range(20):
+        pair = photo_pair(noise(150, 200), replace(SMALL, relative_zoom=20), rng(seed))
+        move = partial(through, np.linalg.inv(cuts[-1][1]) @ cuts[-2][1])
+        there = move(grid())
+        inside = ((there > 0) & (there < [95, 71])).all(1)
+        left_out += (inside & ~smooth(move, grid())).sum()
+        if pair is not None:
+            assert smooth(move, check_sane(pair, SMALL).pixels_first).all()
+            scales.append(np.linalg.det(affine(pair)) ** 0.5)
+    assert left_out > 20
+    assert np.min(scales) < 0.5
     assert np.max(scales) > 2
 
 
@@ -191,11 +208,39 @@ def test_covered_points_are_left_out(kind: str, cuts: list[tuple[Grey, Array]]) 
     assert np.mean(hidden) > 0.1
 
 
+@pytest.mark.parametrize('kind', ['photo', 'scene'])
+def test_cells_are_hidden_whose_middle_is_covered(kind: str) -> None:
+    """What shows the same in a dark picture and a bright one is covered."""
+    config, counts = replace(SMALL, covered=0.8), []
+    for seed in range(20):
+        if kind == 'photo':
+            photos = (np.full((130, 170), level, np.uint8) for level in (40, 200))
+            both = [photo_pair(photo, config, rng(seed)) for photo in photos]
+        else:
+            place = scene(MOTIONS[0])
+            lit = (replace(place, grey=np.full_like(place.grey, level)) for level in (40, 200))
+            both = [scene_pair(views, config, rng(seed)) for views in lit]
+        dark, bright = (check_sane(pair, config) for pair in both)
+        for name in ('first', 'second'):
+            pictures = (vars(pair)[name].astype(int) for pair in (dark, bright))
+            covered = np.abs(np.subtract(*pictures)) < 80
+            hidden, pixels = vars(dark)[f'hidden_{name}'], vars(dark)[f'pixels_{name}']
+            for row, column in np.ndindex(9, 12):
+                assert hidden[row, column] == covered[8 * row + 4, 8 * column + 4]
+            for u, v in pixels:  # nothing corresponds to what is covered
+                assert not covered[round(v), round(u)]
+                if name == 'first':
+                    assert not hidden[int(v // 8), int(u // 8)]
+            counts.append(hidden.mean())
+    assert 0.1 < np.mean(counts) < 0.5
+    assert np.min(counts) == 0
+
+
 def test_a_share_of_the_pictures_is_covered(cuts: list[tuple[Grey, Array]]) -> None:
     """A photo of one level shows blocks by any other."""
-    photo, covered = np.full((130, 170), 99, np.uint8), []
+    photo, covered, config = np.full((130, 170), 99, np.uint8), [], replace(SMALL, covered=0.5)
     for seed in range(40):
-        pair = check_sane(photo_pair(photo, replace(SMALL, covered=0.5), rng(seed)), SMALL)
+        pair = check_sane(photo_pair(photo, config, rng(seed)), config)
         covered += [np.ptp(pair.first) > 1, np.ptp(pair.second) > 1]
     assert 0.3 < np.mean(covered) < 0.7
 
@@ -209,9 +254,7 @@ def test_points_are_drawn_where_there_is_detail(cuts: list[tuple[Grey, Array]]) 
     for seed in range(20):
         pair = check_sane(photo_pair(photo, config, rng(seed)), config)
         first = cuts[-2][1]
-        v, u = np.mgrid[:72:8, :96:8]
-        grid = np.stack([u, v], -1).reshape(-1, 2) + 3.5
-        blank = (through(first, grid)[:, 0] < 75).mean()
+        blank = (through(first, grid())[:, 0] < 75).mean()
         if 0.1 < blank < 0.9:
             cells += blank
             drawn += (through(first, pair.pixels_first)[:, 0] < 75).mean()
@@ -288,6 +331,19 @@ def carried(
     return through(np.linalg.inv(H_b), in_b), poster
 
 
+def joined(T_map_a: Array, T_map_b: Array, H_a: Array, H_b: Array, pixels: Array) -> Array:
+    """Where the second cut shows what the first one shows at pixels; NaN if that is hidden."""
+    in_a = through(H_a, pixels)
+    depth_a, _, _ = traced(T_map_a, in_a.round())  # the depth image's pixel
+    rays = np.column_stack([(in_a - [81.0, 58.0]) / [130, 128], np.ones(len(in_a))])
+    z = depth_a.astype(np.float16).astype(np.float64)
+    points_b = se3.apply(se3.inverse(T_map_b) @ T_map_a, rays * z[:, None])
+    in_b = points_b[:, :2] / points_b[:, 2:] * [130, 128] + [81.0, 58.0]
+    depth_b, _, _ = traced(T_map_b, in_b.round())
+    agrees = np.abs(depth_b - points_b[:, 2]) < 0.031 * depth_b
+    return np.where(agrees[:, None], through(np.linalg.inv(H_b), in_b), np.nan)
+
+
 MOTIONS = [(0.3, 0.05, 0.1, 0.02, 0.1, 0.05), (-0.5, 0, 0, 0, -0.15, 0), (0, 0.2, 0.8, 0, 0, 0.3)]
 
 
@@ -300,16 +356,11 @@ def test_points_of_two_views_are_the_same_in_space(
         pair = check_sane(scene_pair(place, SMALL, rng(seed)), SMALL)
         a, b, H_a, H_b = views_of(place, cuts)
         T_map_a, T_map_b = place.T_map_cam[[a, b]]
+        expected = joined(T_map_a, T_map_b, H_a, H_b, pair.pixels_first)
+        np.testing.assert_allclose(pair.pixels_second, expected, atol=1e-6)
         in_a, in_b = through(H_a, pair.pixels_first), through(H_b, pair.pixels_second)
-        depth_a, _, poster_a = traced(T_map_a, in_a.round())  # the depth image's pixel
-        rays = np.column_stack([(in_a - [81.0, 58.0]) / [130, 128], np.ones(len(in_a))])
-        z = depth_a.astype(np.float16).astype(np.float64)
-        points_b = se3.apply(se3.inverse(T_map_b) @ T_map_a, rays * z[:, None])
-        expected = points_b[:, :2] / points_b[:, 2:] * [130, 128] + [81.0, 58.0]
-        np.testing.assert_allclose(in_b, expected, atol=1e-6)
-        depth_b, _, poster_b = traced(T_map_b, in_b.round())
+        poster_a, poster_b = traced(T_map_a, in_a.round())[2], traced(T_map_b, in_b.round())[2]
         np.testing.assert_array_equal(poster_a, poster_b)  # nothing is joined to what hides it
-        assert (np.abs(depth_b - points_b[:, 2]) < 0.031 * depth_b).all()
         hidden += count_hidden(T_map_a, T_map_b, H_a, H_b)
         both.add((a, b))
     assert both == {(0, 0), (0, 1), (1, 0), (1, 1)}
@@ -318,32 +369,36 @@ def test_points_of_two_views_are_the_same_in_space(
 
 def count_hidden(T_map_a: Array, T_map_b: Array, H_a: Array, H_b: Array) -> int:
     """How many cells of the first view show wall that lies behind the poster in the second."""
-    v, u = np.mgrid[:72:8, :96:8]
-    cells = np.stack([u, v], -1).reshape(-1, 2) + 3.5
-    there, poster = carried(T_map_a, T_map_b, H_a, H_b, cells)
+    there, poster = carried(T_map_a, T_map_b, H_a, H_b, grid())
     inside = ((there > 0) & (there < [95, 71])).all(1)
     return int((traced(T_map_b, through(H_b, there))[2] & ~poster & inside).sum())
 
 
 @pytest.mark.parametrize('motion', MOTIONS)
-def test_jacobians_of_two_views_are_those_of_the_place(
+def test_points_at_the_edges_of_what_stands_before_others_are_left_out(
     motion: tuple[float, ...], cuts: list[tuple[Grey, Array]]
 ) -> None:
-    """But at the edges of the poster, where it ends within 3 px. Depth is of whole pixels."""
-    place, gaps = scene(motion), []
+    """Where the poster ends within 3 px, or begins; elsewhere all points move alike."""
+    place, left_out, gaps = scene(motion), 0, []
     for seed in range(10):
         pair = check_sane(scene_pair(place, SMALL, rng(seed)), SMALL)
         a, b, H_a, H_b = views_of(place, cuts)
-        carry = partial(carried, *place.T_map_cam[[a, b]], H_a, H_b)
-        steps = [0, 0], [4, 0], [0, 4], [-1, -1]
-        sides = np.array([carry(pair.pixels_first + step)[1] for step in steps])
-        smooth = (sides == sides[0]).all(0)
-        exact = slope(lambda p, carry=carry: carry(p)[0], pair.pixels_first, 1e-3)
-        gaps.append(np.abs(pair.jacobian - exact)[smooth])
-    gaps = np.concatenate(gaps)
+        T_map_a, T_map_b = place.T_map_cam[[a, b]]
+        seen = partial(joined, T_map_a, T_map_b, H_a, H_b)
+        assert smooth(seen, pair.pixels_first).all()
+        there = seen(grid())
+        inside = ((there > 0) & (there < [95, 71])).all(1)
+        left_out += (inside & ~smooth(seen, grid())).sum()
+        on_poster = carried(T_map_a, T_map_b, H_a, H_b, pair.pixels_first)[1]
+        for side in (on_poster, ~on_poster):  # each is flat, and its motion a homography
+            here, moved = pair.pixels_first[side], pair.pixels_second[side]
+            if len(np.unique(here, axis=0)) > 8:
+                H, _ = cv2.findHomography(here, moved)
+                gaps.extend(np.abs(through(H, here) - moved).max(1))
+    assert left_out > 10 or motion[0] == 0
     assert len(gaps) > 100
-    assert np.median(gaps) < 0.005
-    assert gaps.max() < 0.1
+    assert np.median(gaps) < 0.02
+    assert np.max(gaps) < 0.5
 
 
 def test_a_view_with_itself(cuts: list[tuple[Grey, Array]]) -> None:

@@ -1,7 +1,8 @@
 """Of cells whose landmarks have twins elsewhere, the search finds those that explain the view.
 
 The map has pictures of several places. A landmark of the right place is a noisy copy of what is
-seen; its twin, in another place, is an exact one.
+seen; its twin, in another place, is an exact one. All cells of a picture are unlike each other, so
+that a landmark is in the middle of its cell, but where a test says that it is not.
 """
 
 from collections.abc import Sequence
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.localize.by_landmarks import Answer, Search
+from vloc_models.localize.by_landmarks import Answer, Asked, Search
 from vloc_models.localize.cells import Cells
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Fix, Verdict
 from vloc_models.solvers.landmarks import Landmarks, Matcher, Matches, whole_picture
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
-from vloc_models.solvers.spots import Spots
+from vloc_models.solvers.spots import Spots, centres
+from vloc_models.solvers.subcell import finer
 
 Array = NDArray[np.float64]
 C = 24
+ROWS, COLUMNS = 60, 80  # cells of a picture
 CAMERA = Camera(640, 480, 500.0, 500.0, 319.5, 239.5)
 MOUNTS = (
     se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.2, 0, 0.5]),
@@ -62,6 +65,14 @@ class Solver:
         return self.answers[-1]
 
 
+def unlike(rng: np.random.Generator, count: int, C: int = C) -> Spots:
+    """Some cells of a picture of which all are unlike each other."""
+    grid = unit(rng.normal(size=(ROWS * COLUMNS, C))).reshape(ROWS, COLUMNS, C)
+    numbers = rng.permutation(ROWS * COLUMNS)[:count]
+    cells = np.stack([numbers // COLUMNS, numbers % COLUMNS], 1)
+    return Spots(grid.astype(np.float32), cells, np.ones(count, np.float32))
+
+
 def scene(
     twins: float, mounts: Sequence[Array] = MOUNTS[:1], count: int = 300
 ) -> tuple[list[Cells], Counting]:
@@ -72,14 +83,13 @@ def scene(
     rng = np.random.default_rng(0)
     cells, points, descriptors, pictures = [], [], [], []
     for mount in mounts:
-        pixels = rng.uniform((5, 5), (634, 474), (count, 2))
-        in_cam = CAMERA.unproject(pixels) * rng.uniform(2, 5, (count, 1))
+        spots = unlike(rng, count)
+        features = spots.features
+        in_cam = CAMERA.unproject(spots.pixels) * rng.uniform(2, 5, (count, 1))
         right = se3.apply(T_map_base @ mount, in_cam)
-        features = unit(rng.normal(size=(count, C)))
         noisy = unit(features + rng.normal(size=(count, C)) * 0.05)
         wrong = se3.apply(T_map_base @ mount, -in_cam[rng.permutation(count)])
         has_twin = np.arange(count) < twins * count
-        spots = Spots(features.astype(np.float32), pixels, np.ones(count, np.float32))
         cells.append(Cells(spots, CAMERA, mount))
         points += [right, wrong[has_twin]]
         descriptors += [noisy, features[has_twin]]
@@ -188,10 +198,8 @@ def test_a_wrong_guess_is_not_accepted(guess: Array) -> None:
 
 
 def test_another_place_is_not_accepted() -> None:
-    cells, matcher = scene(0.5)
-    features = unit(np.random.default_rng(1).normal(size=(300, C))).astype(np.float32)
-    spots = Spots(features, cells[0].spots.pixels, np.ones(300, np.float32))
-    elsewhere = [Cells(spots, CAMERA, MOUNTS[0])]
+    _, matcher = scene(0.5)
+    elsewhere = [Cells(unlike(np.random.default_rng(1), 300), CAMERA, MOUNTS[0])]
     search = Search.of(elsewhere, matcher, Solver())
     assert not search.around(T_map_base).accepted
     assert not best_anywhere(elsewhere, matcher, Solver()).accepted
@@ -272,3 +280,102 @@ def test_the_better_answer_has_more_support() -> None:
     weak = solver.answers[0]
     assert best.better(weak) is weak.better(best) is best
     assert best.better(best) is best
+
+
+# --- finer than the cells ---
+
+
+def between_cells(seed: int) -> tuple[list[Cells], Matcher, Array]:
+    """A scene whose landmarks lie off the centres of their cells, and where they are.
+
+    Around each, likeness is a tent: it falls in proportion to the bilinear weight of the cells.
+    """
+    rng, D = np.random.default_rng(seed), 64
+    spots = unlike(rng, 0, D)
+    rows, columns = np.mgrid[1 : ROWS - 1 : 3, 1 : COLUMNS - 1 : 3]
+    cells = np.stack([rows.ravel(), columns.ravel()], 1)
+    places = centres(cells) + rng.uniform(-4, 4, (len(cells), 2))
+    wanted = unit(rng.normal(size=(len(cells), D)))
+    for (row, column), place, feature in zip(cells.tolist(), places, wanted, strict=True):
+        for i in range(row - 1, row + 2):
+            for j in range(column - 1, column + 2):
+                away = np.abs(place - (8 * j + 3.5, 8 * i + 3.5)) / 8
+                alike = 0.35 + 0.6 * np.prod(np.maximum(0, 1 - away))
+                other = spots.grid[i, j] - (spots.grid[i, j] @ feature) * feature
+                other /= np.linalg.norm(other)
+                spots.grid[i, j] = alike * feature + np.sqrt(1 - alike**2) * other
+    sure = np.ones(len(cells), np.float32)
+    seen = Cells(Spots(spots.grid, cells, sure), CAMERA, MOUNTS[0])
+    T_map_cam = T_map_base @ MOUNTS[0]
+    in_cam = CAMERA.unproject(places) * rng.uniform(2, 5, (len(cells), 1))
+    words = wanted[:16].astype(np.float32)
+    place = whole_picture(wanted.astype(np.float32), sure, words)
+    marks = Landmarks(
+        se3.apply(T_map_cam, in_cam).astype(np.float32),
+        np.round(wanted * 127).astype(np.int8),
+        np.eye(D, dtype=np.float32),
+        np.zeros(len(cells), np.int32),
+        T_map_cam[None].astype(np.float32),
+        words,
+        np.round(place[None] * 127).astype(np.int8),
+    )
+    return [seen], Matcher(marks), places
+
+
+def rms(x: Array) -> float:
+    return float(np.sqrt((x**2).sum(1).mean()))
+
+
+def missed(answer: Answer) -> tuple[float, float]:
+    """Metres and radians."""
+    T = answer.T_map_base
+    assert answer.accepted
+    assert T is not None
+    turned = se3.angle_rad(T[:3, :3].T @ T_map_base[:3, :3])
+    return float(np.linalg.norm((T - T_map_base)[:3, 3])), float(turned)
+
+
+def test_places_between_cells_are_found_and_the_pose_is_nearer() -> None:
+    """Than with the cells' centres; as much as the soft arg-max of a tent can do."""
+    by_place, by_centre = [], []
+    for seed in range(8):
+        cells, matcher, places = between_cells(seed)
+        answer = first_anywhere(cells, matcher, Solver())
+        assert answer.inliers > 0.98 * len(places)
+        (seen,) = answer.observations
+        near = np.isfinite(seen.coordinates.points).all(1)
+        assert rms((seen.coordinates.pixels - places)[near]) < 2.0
+        assert rms((cells[0].spots.pixels - places)[near]) > 3.1
+        by_place.append(missed(answer))
+        points = scene_points(cells[0], matcher)
+        by_centre.append(missed(Solver()([told(cells[0], points)], T_map_base)))
+    metres, radians = np.mean(by_place, 0) / np.mean(by_centre, 0)
+    assert metres < 0.75
+    assert radians < 0.75
+
+
+def test_only_what_is_matched_leaves_the_middle_of_its_cell() -> None:
+    cells, matcher, _ = between_cells(0)
+    asked, count = Asked.of(cells[0], matcher), len(cells[0].spots.cells)
+    np.testing.assert_array_equal(asked.grid, matcher.short(cells[0].spots.grid))
+    np.testing.assert_allclose(asked.short, matcher.short(cells[0].spots.features), atol=1e-6)
+    matches = matcher.match(asked.short, np.array([0]))
+    matches.points[::3] = np.nan
+    seen, middle = asked.seen(matches).coordinates, centres(cells[0].spots.cells)
+    assert np.isfinite(matches.points).all(1).sum() > 0.6 * count
+    for n, point in enumerate(matches.points):
+        (pixel,) = finer(asked.grid, cells[0].spots.cells[[n]], matches.wanted[[n]])
+        expected = pixel if np.isfinite(point).all() else middle[n]
+        np.testing.assert_allclose(seen.pixels[n], expected, atol=1e-4)
+    assert (seen.pixels != middle).any(1).sum() == np.isfinite(matches.points).all(1).sum()
+    np.testing.assert_array_equal(seen.points, matches.points)
+    np.testing.assert_array_equal(seen.confidence, matches.cosine)
+    np.testing.assert_array_equal(cells[0].spots.pixels, middle)  # and are not written to
+
+
+def test_nothing_matched_stays_in_the_middle() -> None:
+    cells, matcher, _ = between_cells(0)
+    asked = Asked.of(cells[0], matcher)
+    seen = asked.seen(matcher.match(asked.short, np.zeros(0, int)))
+    np.testing.assert_array_equal(seen.coordinates.pixels, centres(cells[0].spots.cells))
+    assert np.isnan(seen.coordinates.points).all()

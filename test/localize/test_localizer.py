@@ -217,13 +217,17 @@ def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:
 
 
 class Marks(Matcher):
-    """Landmarks that answer as a head does, as if all were in view."""
+    """Landmarks that answer as a head does, as if all were in view.
+
+    What is wanted is less like a cell, the further it is from the one that asks.
+    """
 
     def __init__(self, head: Head) -> None:
         self.head, self.whole, self.near = head, 0, 0
 
     def short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        return features
+        away = (features[..., :2] ** 2).sum(-1, keepdims=True)
+        return np.concatenate([features, away], -1)
 
     def alike_pictures(self, *args: Any, **kwargs: Any) -> NDArray[np.int64]:
         return np.arange(0)
@@ -239,8 +243,9 @@ class Marks(Matcher):
         return self._all(asked)
 
     def _all(self, asked: NDArray[np.float32]) -> Matches:
-        points = self.head({'features': asked.T[None, :, None]})['points'].reshape(3, -1).T
-        return Matches(points, np.ones(len(points), np.float32))
+        features, one = asked[:, :3], np.ones(len(asked), np.float32)
+        points = self.head({'features': features.T[None, :, None]})['points'].reshape(3, -1).T
+        return Matches(points, one, np.c_[2 * features[:, :2], 0 * one, -one])
 
 
 def right(parts: int) -> Callable[[Array], Array]:

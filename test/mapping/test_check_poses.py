@@ -14,7 +14,7 @@ from vloc_models.geometry import se3
 from vloc_models.mapping import check_poses as module
 from vloc_models.mapping.check_poses import Encode, check_poses
 from vloc_models.records import Array
-from vloc_models.solvers.spots import Spots
+from vloc_models.solvers.spots import Spots, choose
 
 WALL_M = 3.0  # y of the gallery's wall
 
@@ -26,7 +26,10 @@ def keyframes(gallery: Any) -> list[Keyframe]:
 
 
 class Knowing:
-    """An encoder that knows points of the wall when it sees them, but for a share of them."""
+    """An encoder that knows points of the wall when it sees them, but for a share of them.
+
+    A cell shows that of its points that is the easiest to know.
+    """
 
     def __init__(self, keyframes: list[Keyframe], wrong: float = 0.0) -> None:
         self.rng, self.wrong = np.random.default_rng(0), wrong
@@ -39,12 +42,16 @@ class Knowing:
         assert every == 2  # as many as are asked for later
         k = self.seen[grey.tobytes()]
         pixels = k.camera.project(se3.apply(k.T_cam_map, self.points))
-        inside = ((pixels > 0) & (pixels < [k.camera.width, k.camera.height])).all(1)
+        h, w = grey.shape[0] // 8, grey.shape[1] // 8
+        column, row = np.floor((pixels + 0.5) / 8).astype(int).T
         features = self.features.copy()
         mistaken = self.rng.random(3000) < self.wrong
         features[mistaken] = self.rng.permutation(features[mistaken])
-        sure = np.ones(int(inside.sum()), np.float32)
-        return Spots(features[inside], pixels[inside], sure)
+        grid, sure = np.zeros((1, 32, h, w), np.float32), np.full((1, 1, h, w), -8, np.float32)
+        for n in np.flatnonzero((row >= 0) & (row < h) & (column >= 0) & (column < w)):
+            grid[0, :, row[n], column[n]] = features[n]
+            sure[0, 0, row[n], column[n]] = n / 3000
+        return choose({'features': grid, 'sure': sure}, every)
 
 
 @pytest.fixture(params=[0.0, 0.4])
@@ -101,9 +108,8 @@ def test_an_encoder_that_sees_nothing_blames_no_poses(
     keyframes: list[Keyframe], change: Callable[[Array], Array]
 ) -> None:
     def blind(grey: NDArray[np.uint8], every: int) -> Spots:
-        count = grey.size // (8 * every) ** 2
-        pixels = np.random.default_rng(0).uniform(0, 119, (count, 2))
-        return Spots(np.zeros((count, 4), np.float32), pixels, np.ones(count, np.float32))
+        h, w = grey.shape[0] // 8, grey.shape[1] // 8
+        return choose({'features': np.zeros((1, 4, h, w), np.float32)}, every)
 
     check_poses(changed(keyframes, change), blind)
 

@@ -28,6 +28,7 @@ def sightings() -> Sightings:
         points,
         rng.uniform(0, 1, N).astype(np.float32),
         (np.arange(N) % PICTURES).astype(np.int32),
+        np.zeros(N, bool),
     )
 
 
@@ -71,6 +72,16 @@ def test_sure_cells_are_chosen_more_often_and_others_too(sightings: Sightings) -
     known = dict(zip(map(tuple, sightings.points.tolist()), sure.tolist(), strict=True))
     share = np.mean([known[tuple(p)] == 1 for p in marks.points.tolist()])
     assert 0.85 < share < 0.98  # 20 to 1 at first, less as sure cells are used up
+
+
+def test_confirmed_cells_are_chosen_more_often_and_others_too(sightings: Sightings) -> None:
+    """Half of each picture's 200 measured cells are, and they are ten times as likely."""
+    confirmed = np.arange(N) % 4 < 2
+    some = replace(sightings, sure=np.full(N, 0.5, np.float32), confirmed=confirmed)
+    marks = chosen(some, per_picture=50)
+    known = dict(zip(map(tuple, sightings.points.tolist()), confirmed.tolist(), strict=True))
+    share = np.mean([known[tuple(p)] for p in marks.points.tolist()])
+    assert 0.8 < share < 0.95  # 10 to 1 at first, less as confirmed cells are used up
 
 
 def test_cells_of_which_none_is_sure_are_chosen_alike(sightings: Sightings) -> None:

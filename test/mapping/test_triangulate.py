@@ -18,11 +18,11 @@ LOOK = se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0, 0, 0])  # along x 
 N = 60
 
 
-def taken_from(*places: tuple[float, float]) -> list[Keyframe]:
+def taken_from(*places: tuple[float, float], camera: Camera = CAMERA) -> list[Keyframe]:
     """Pictures that look along x, from places (y, z)."""
     grey = np.zeros((360, 480), np.uint8)
     poses = [se3.transform(np.eye(3), [0, y, z]) @ LOOK for y, z in places]
-    return [Keyframe(i, grey, CAMERA, T) for i, T in enumerate(poses)]
+    return [Keyframe(i, grey, camera, T) for i, T in enumerate(poses)]
 
 
 def seen(
@@ -41,6 +41,7 @@ def seen(
         np.full((N * count, 3), np.nan, np.float32),
         np.ones(N * count, np.float32),
         np.repeat(np.arange(count, dtype=np.int32), N),
+        np.zeros(N * count, bool),
     )
     return sightings, np.tile(points, (count, 1))
 
@@ -48,8 +49,12 @@ def seen(
 PLACES = [(0.1 * i, 0.05 * (i % 3)) for i in range(10)]
 
 
-def test_points_are_where_they_are() -> None:
-    keyframes = taken_from(*PLACES)
+BENT = replace(CAMERA, model='plumb_bob', distortion=(0.12, -0.2, 2e-3, -1e-3, 0.05))
+
+
+@pytest.mark.parametrize('camera', [CAMERA, BENT], ids=lambda c: c.model)
+def test_points_are_where_they_are(camera: Camera) -> None:
+    keyframes = taken_from(*PLACES, camera=camera)
     sightings, truth = seen(keyframes)
     found = triangulate(sightings, keyframes).points
     known = np.isfinite(found).all(1)
@@ -108,3 +113,31 @@ def test_two_pictures_alone_are_too_few() -> None:
     """A third view has to agree."""
     keyframes = taken_from((0, 0), (0.3, 0))
     assert not np.isfinite(triangulate(seen(keyframes)[0], keyframes).points).any()
+
+
+def test_a_place_far_away_does_not_part_the_pictures_of_one_room() -> None:
+    """How far apart partners may be goes by the recording's size, but no more than a room's."""
+    near = taken_from(*PLACES)
+    alone = triangulate(seen(near)[0], near).points
+    for y in (60.0, 1000.0):
+        keyframes = taken_from(*PLACES, (y, 0))
+        sightings, truth = seen(keyframes)
+        found = triangulate(sightings, keyframes).points[: len(alone)]
+        known = np.isfinite(found).all(1)
+        assert known.mean() > 0.9
+        np.testing.assert_allclose(found[known], truth[: len(alone)][known], atol=5e-3)
+
+
+@pytest.mark.parametrize('unseen', [0, 4, 9])
+def test_pictures_without_sightings_do_not_help(unseen: int) -> None:
+    """Those that the self-test asks for; where they were taken does not matter either."""
+    keyframes = taken_from(*PLACES)
+    sightings = seen(keyframes)[0].of(np.arange(10) != unseen)
+    found = triangulate(sightings, keyframes).points
+    assert np.isfinite(found).all(1).mean() > 0.9
+    places = [(40.0, -7.0) if i == unseen else at for i, at in enumerate(PLACES)]
+    elsewhere = triangulate(sightings, taken_from(*places)).points
+    np.testing.assert_array_equal(elsewhere, found)
+    rest = [k for i, k in enumerate(keyframes) if i != unseen]
+    renumbered = replace(sightings, picture=np.repeat(np.arange(9, dtype=np.int32), N))
+    np.testing.assert_array_equal(triangulate(renumbered, rest).points, found)

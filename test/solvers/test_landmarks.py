@@ -65,6 +65,12 @@ def some_features(count: int, seed: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(count, C)).astype(np.float32)
 
 
+def descriptor(number: int) -> Array:
+    """What is wanted of a landmark: its bytes, of length one."""
+    row = MARKS.descriptors[number].astype(float)
+    return row / np.linalg.norm(row)
+
+
 def cosines(asked: NDArray[np.float32], among: Any) -> Array:
     """How alike each of the descriptors asked for and each of some landmarks are."""
     found = np.zeros((len(asked), len(among)))
@@ -88,9 +94,24 @@ def test_descriptors_are_features_on_the_axes(matcher: Matcher) -> None:
     assert not matcher.short(np.zeros((1, C), np.float32)).any()
 
 
-def test_features_of_another_encoder_are_refused(matcher: Matcher) -> None:
+@pytest.mark.parametrize('shape', [(6, 8), (1, 1), (2, 3, 4), (0,), (0, 3), ()])
+def test_descriptors_of_a_grid_are_those_of_its_cells(
+    matcher: Matcher, shape: tuple[int, ...]
+) -> None:
+    features = np.random.default_rng(4).normal(size=(*shape, C)).astype(np.float32)
+    found = matcher.short(features)
+    assert found.shape == (*shape, D)
+    assert found.dtype == np.float32
+    for index in np.ndindex(shape):
+        (alone,) = matcher.short(features[index][None])
+        np.testing.assert_allclose(found[index], alone, atol=1e-6)
+        assert np.linalg.norm(found[index]) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize('shape', [(5, C + 1), (4, 5, C - 1), (C, 5), (C + 1,), ()])
+def test_features_of_another_encoder_are_refused(matcher: Matcher, shape: tuple[int, ...]) -> None:
     with pytest.raises(VlocError, match='features has shape'):
-        matcher.short(np.zeros((5, C + 1), np.float32))
+        matcher.short(np.zeros(shape, np.float32))
 
 
 def test_landmarks_and_poses_are_those_given(matcher: Matcher) -> None:
@@ -111,9 +132,12 @@ def test_match_as_the_slow_twin(matcher: Matcher, count: int, pictures: list[int
     matches = matcher.match(asked, np.array(pictures))
     among = np.array([m for m in range(M) if PICTURE[m] in pictures])
     alike, mutual = cosines(asked, among), 0
+    assert matches.wanted.shape == (count, D)
+    assert matches.wanted.dtype == np.float32
     for n in range(count):
         best = int(np.argmax(alike[n]))
         assert matches.cosine[n] == pytest.approx(alike[n, best], abs=1e-5)
+        np.testing.assert_allclose(matches.wanted[n], descriptor(among[best]), atol=1e-6)
         if np.argmax(alike[:, best]) == n:
             np.testing.assert_array_equal(matches.points[n], POINTS[among[best]])
             mutual += 1
@@ -147,6 +171,7 @@ def test_among_no_landmarks_nothing_is_found(pictures: list[int]) -> None:
     assert matches.points.shape == (3, 3)
     assert np.isnan(matches.points).all()
     assert matches.cosine.tolist() == [0, 0, 0]
+    assert matches.wanted.shape == (3, D)
     assert np.isfinite(matcher.match(matcher.short(FEATURES), np.array([5])).points).any()
 
 
@@ -196,7 +221,9 @@ def test_near_as_the_slow_twin(
         if among.any():
             numbers = np.flatnonzero(among)
             (alike,) = cosines(asked[k : k + 1], numbers)
-            np.testing.assert_array_equal(matches.points[k], POINTS[numbers[np.argmax(alike)]])
+            best = numbers[np.argmax(alike)]
+            np.testing.assert_array_equal(matches.points[k], POINTS[best])
+            np.testing.assert_allclose(matches.wanted[k], descriptor(best), atol=1e-6)
             assert matches.cosine[k] == pytest.approx(alike.max(), abs=1e-5)
             found += 1
         else:
@@ -220,6 +247,7 @@ def test_nothing_near_a_camera_that_looks_away(matcher: Matcher) -> None:
     matches = matcher.match_near(matcher.short(FEATURES), pixels, CAMERA, away, 50.0)
     assert np.isnan(matches.points).all()
     assert not matches.cosine.any()
+    assert matches.wanted.shape == (M, D)
 
 
 @pytest.mark.parametrize(

@@ -57,22 +57,22 @@ def ramps(camera: Camera) -> list[Keyframe]:
 
 
 def place_of_cells(picture: Grey) -> Spots:
-    """The pixel a cell's spot came from, right or down: whole pixels, and the rest of one."""
+    """The pixel a cell's centre came from, right or down: whole pixels, and the rest of one."""
     height, width = picture.shape
     rows, columns = np.mgrid[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4]
     A = np.stack([np.ones(rows.size), columns.ravel(), rows.ravel()], 1)
     plane = np.linalg.lstsq(A, picture[rows, columns].ravel().astype(float), rcond=None)[0]
-    v, u = np.mgrid[: height // 8, : width // 8] * 8 + 3.5
-    pixels = np.stack([u, v], -1).reshape(-1, 2)
-    pixels += np.random.default_rng(width).uniform(-4, 4, pixels.shape)
+    row, column = np.mgrid[: -(-height // 8), : -(-width // 8)]
+    pixels = np.stack([column, row], -1) * 8 + 3.5
     place = (plane[0] + pixels @ plane[1:] - 15) / RAMP
-    features = np.stack([np.floor(place), place - np.floor(place)], 1).astype(np.float32)
-    return Spots(features, pixels, np.full(len(pixels), 0.6, np.float32))
+    grid = np.stack([np.floor(place), place - np.floor(place)], -1).astype(np.float32)
+    cells = np.stack([row.ravel(), column.ravel()], 1)
+    return Spots(grid, cells, np.full(len(cells), 0.6, np.float32))
 
 
 def changed(picture: Grey, change: Callable[[NDArray[np.float32]], NDArray[Any]]) -> Spots:
     spots = place_of_cells(picture)
-    return replace(spots, features=change(spots.features).astype(np.float32))
+    return replace(spots, grid=change(spots.grid).astype(np.float32))
 
 
 def pixels_of(buffer: Buffer, camera: Camera) -> Array:
@@ -162,11 +162,14 @@ def test_less_cells_than_one_picture_has() -> None:
 
 
 def test_a_picture_of_few_cells_gives_what_it_has() -> None:
+    """Of the last cells to the right and below, less than half is in the picture."""
+    keyframes = ramps(replace(PINHOLE, width=315, height=235))
     config = BufferConfig(5000, 5000, zoom=1, turn_deg=0)
-    buffer = fill_buffer(ramps(PINHOLE), place_of_cells, config, 0)
-    pixels = place_of_cells(ramps(PINHOLE)[0].grey).pixels
-    inside = ((pixels >= 0) & (pixels <= [319, 239])).all(1)
-    assert len(buffer.picture) == inside.sum() < 1200
+    buffer = fill_buffer(keyframes, place_of_cells, config, 0)
+    assert len(place_of_cells(keyframes[0].grey).pixels) == 40 * 30
+    pixels = place_of_cells(keyframes[0].grey).pixels
+    inside = ((pixels >= 0) & (pixels <= [314, 234])).all(1)
+    assert len(buffer.picture) == inside.sum() == 39 * 29
 
 
 def test_sure_cells_are_drawn_more_often_and_others_too() -> None:

@@ -15,7 +15,8 @@ from vloc_models.frames.augment import Photometric
 from vloc_models.frames.pairs import PairConfig
 from vloc_models.frames.scenes import Scene
 from vloc_models.geometry.camera import Camera
-from vloc_models.networks.encoder import LiteEncoder
+from vloc_models.networks.ace import normalised
+from vloc_models.networks.encoder import ContrastConfig, LiteEncoder, Seen, Truth, encoder_loss
 from vloc_models.training import encoder as trainer
 from vloc_models.training.encoder import EncoderData, EncoderTraining, train_encoder
 from vloc_models.training.loop import LoopConfig
@@ -112,7 +113,7 @@ def test_photos_have_their_share_of_the_pairs() -> None:
     """Both pictures of a photo's pair are brighter here than those of a scene's."""
     photos = [np.maximum(photo(i), 200) for i in range(3)]
     dark = replace(DATA.scenes[0], grey=DATA.scenes[0].grey // 4)
-    plain = replace(CUT, light=NO_LIGHT)
+    plain = replace(CUT, light=NO_LIGHT, covered=0)
     for share in (0.0, 0.25, 1.0):
         config = replace(recipe(), pairs=80, photo_share=share, easy=plain)
         pairs = trainer._batch(EncoderData(photos, [dark]), config, 0)
@@ -123,18 +124,41 @@ def test_photos_have_their_share_of_the_pairs() -> None:
 
 def test_pairs_of_a_step_are_of_different_pictures_and_places() -> None:
     """Each photo is of one level, and each scene."""
-    levels = [10, 60, 110, 160, 210]
+    plain, levels = replace(CUT, light=NO_LIGHT, covered=0), [10, 60, 110, 160, 210]
     photos = [np.full((100, 120), level, np.uint8) for level in levels]
     one = DATA.scenes[0]
     scenes = [replace(one, grey=np.full_like(one.grey, level)) for level in levels]
     for data in (EncoderData(photos, []), EncoderData([], scenes)):
         seen = []
         for step in range(4):
-            config = replace(recipe(9), pairs=5, easy=replace(CUT, light=NO_LIGHT), hard_share=0)
+            config = replace(recipe(9), pairs=5, easy=plain, hard_share=0)
             pairs = trainer._batch(data, config, step)
             seen.append([round(float(p.first.mean()), -1) for p in pairs])
         assert all(sorted(batch) == levels for batch in seen)
         assert len({tuple(batch) for batch in seen}) > 1  # in another order
+
+
+def test_the_loss_of_a_step_is_that_of_its_pairs() -> None:
+    """Each picture with its own points and covers."""
+    contrast = ContrastConfig(sure_weight=100)
+    config = replace(recipe(), pairs=3, easy=replace(CUT, covered=0.8), hard_share=0)
+    pairs = trainer._batch(DATA, config, 0)
+    assert sum(p.hidden_first.sum() for p in pairs) != sum(p.hidden_second.sum() for p in pairs)
+    torch.manual_seed(0)
+    encoder = LiteEncoder().eval()
+    with torch.no_grad():
+        encoder.sure.weight.mul_(100)  # else it says the same everywhere
+        pictures = torch.stack(
+            [torch.from_numpy(vars(p)[n]) for n in ('first', 'second') for p in pairs]
+        )
+        features, sure = encoder(normalised(pictures[:, None]))
+        a, b = Seen(features[:3], sure[:3]), Seen(features[3:], sure[3:])
+        names = 'pixels_first', 'pixels_second', 'hidden_first', 'hidden_second'
+        known = [torch.stack([torch.from_numpy(vars(p)[n]) for p in pairs]) for n in names]
+        truth = Truth(known[0].float(), known[1].float(), known[2], known[3])
+        expected = encoder_loss(a, b, truth, contrast)
+        found = trainer._loss(encoder, pairs, contrast, 'cpu')
+    torch.testing.assert_close(found, expected)
 
 
 def test_nothing_to_train_on_is_named() -> None:

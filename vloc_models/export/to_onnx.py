@@ -37,7 +37,7 @@ class ImageEncoder(nn.Module):
         self.encoder = encoder
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Features [1, C, h, w], and spots if it has some, of an image uint8 [1, H, W, 3] RGB."""
+        """Features [1, C, h, w], and sure if it has some, of an image uint8 [1, H, W, 3] RGB."""
         check_shape(image, '1 H W 3', 'image')
         # not a product with a vector: ONNX Runtime takes ten times as long for it
         red, green, blue = image.float().unbind(3)  # each [1, H, W]
@@ -61,7 +61,7 @@ class GridHead(nn.Module):
 
 def encoder_outputs(encoder: nn.Module) -> tuple[str, ...]:
     """The names of what an encoder gives."""
-    return ('features', 'spots') if isinstance(encoder, LiteEncoder) else ('features',)
+    return ('features', 'sure') if isinstance(encoder, LiteEncoder) else ('features',)
 
 
 def encoder_graph(encoder: nn.Module) -> bytes:

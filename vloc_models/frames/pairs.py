@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 _STRIDE = 8  # correspondences start at the centres of such cells
 _TRIES = 8
-_NEAR_PX = 3.0  # over which the correspondence is taken to be linear
-_STRETCH = 4.0  # by which it may do so at most
+_NEAR_PX = 3.0  # over which the correspondence must be smooth
+_STRETCH = 4.0  # by which it may stretch at most
 _DETAIL_PX = 17
 _DEPTH_AGREES = 0.03  # relative; a point further off was hidden in the other view
 
@@ -36,7 +36,7 @@ class PairConfig:
     turn_deg: float = 15.0  # in the picture's plane, up to
     tilt: float = 0.2  # how far corners are moved, of the picture's size
     shared: float = 0.6  # of a rendered view, that its partner must show
-    covered: float = 0.0  # share of the pictures behind blocks
+    covered: float = 0.25  # share of the pictures behind blocks
     cover: float = 0.6  # the largest block, of each side
     light: Photometric = field(
         default_factory=lambda: Photometric(1.6, 0.2, 20, 0.2, 1.0, 4, 6, (50, 95), 0.25)
@@ -65,7 +65,8 @@ class Pair:
     second: Grey  # [H, W]
     pixels_first: Array  # [N, 2] centres of 8x8 cells
     pixels_second: Array  # [N, 2] anywhere
-    jacobian: Array  # [N, 2, 2] how these move with those
+    hidden_first: NDArray[np.bool_]  # [h, w] cells whose middle is covered
+    hidden_second: NDArray[np.bool_]  # [h, w]
 
 
 Carry = Callable[[Array], Array]  # from pixels [N, 2] of one picture to another's; NaN: not seen
@@ -176,7 +177,9 @@ def _pair(
         return None
     detail = _look_up(_detail(views[0]), cells[index])
     index = rng.choice(index, config.points, p=detail / detail.sum())
-    return Pair(shown[0], shown[1], cells[index], there[index], jacobian[index])
+    middle = slice(_STRIDE // 2, None, _STRIDE)
+    covered = [h[middle, middle] for h in hidden]
+    return Pair(shown[0], shown[1], cells[index], there[index], *covered)
 
 
 def _detail(view: Grey) -> NDArray[np.float32]:

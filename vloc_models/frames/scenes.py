@@ -29,7 +29,7 @@ _DEPTH_AGREES = 0.05  # relative
 class SceneConfig:
     """Which places are rendered: every third of low texture, every fourth with look-alikes."""
 
-    worlds: int = 24
+    worlds: int = 40
     drive_s: float = 60.0
     rate_hz: float = 2.0
 

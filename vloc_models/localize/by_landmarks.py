@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.localize.cells import Cells
-from vloc_models.records import Fix, Verdict
-from vloc_models.solvers.landmarks import Matcher
+from vloc_models.records import Fix, SceneCoordinates, Verdict
+from vloc_models.solvers.landmarks import Matcher, Matches
 from vloc_models.solvers.pnp import Observation
+from vloc_models.solvers.subcell import finer
 
 Array = NDArray[np.float64]
 _ALIKE = 10  # pictures that are matched with, for each camera
 _WIDELY = 30  # pictures among which another place is looked for
 _TRIED = 3  # pictures whose own pose is taken for a guess, for each camera
 _FAR_M, _FAR_RAD = 1.5, np.radians(60)  # from here on it is another place
-_AROUND_POSE, _AROUND_GUESS = 0.075, 0.3  # of a picture's width: how far off landmarks may be
+_AROUND_POSE, _AROUND_GUESS = 0.06, 0.3  # of a picture's width: how far off landmarks may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +57,41 @@ Solve = Callable[[Sequence[Observation], Array | None], Answer]  # with a prior
 
 
 @dataclass(frozen=True, eq=False)
+class Asked:
+    """What one camera saw, as the map's landmarks are described."""
+
+    cells: Cells
+    grid: NDArray[np.float32]  # [h, w, D] descriptors of all its cells
+    short: NDArray[np.float32]  # [N, D] those of its surest
+    alike: NDArray[np.int64]  # pictures that look most like it
+
+    @staticmethod
+    def of(cells: Cells, matcher: Matcher) -> 'Asked':
+        """Prepare what every way of searching needs."""
+        spots = cells.spots
+        grid = matcher.short(spots.grid)
+        short = grid[spots.cells[:, 0], spots.cells[:, 1]]
+        return Asked(cells, grid, short, matcher.alike_pictures(short, spots.sure, _WIDELY))
+
+    def seen(self, matches: Matches) -> Observation:
+        """The landmarks, where each is in the picture, finer than the cells."""
+        pixels = finer(self.grid, matches.cells, matches.wanted)
+        coordinates = SceneCoordinates(pixels, matches.points, matches.cosine)
+        return Observation(coordinates, self.cells.camera, self.cells.T_base_cam)
+
+
+@dataclass(frozen=True, eq=False)
 class Search:
     """The ways to find the pose of one moment's pictures, the quickest first."""
 
-    cells: Sequence[Cells]  # one a camera
-    asked: Sequence[NDArray[np.float32]]  # their descriptors [N, D], one a camera
-    alike: Sequence[NDArray[np.int64]]  # pictures that look most like each camera's
+    asked: Sequence[Asked]  # one a camera
     matcher: Matcher
     solve: Solve
 
     @staticmethod
     def of(cells: Sequence[Cells], matcher: Matcher, solve: Solve) -> 'Search':
-        """Prepare what every way needs."""
-        asked = [matcher.short(c.spots.features) for c in cells]
-        alike = [
-            matcher.alike_pictures(short, c.spots.sure, _WIDELY)
-            for c, short in zip(cells, asked, strict=True)
-        ]
-        return Search(cells, asked, alike, matcher, solve)
+        """For what each camera saw."""
+        return Search([Asked.of(c, matcher) for c in cells], matcher, solve)
 
     def around(self, guess: Array) -> Answer:
         """From a pose T_map_base [4, 4] that may be wrong by much."""
@@ -87,23 +105,19 @@ class Search:
 
     def anywhere(self) -> Iterator[Answer]:
         """From nothing."""
-        yield self._among([pictures[:_ALIKE] for pictures in self.alike])
-        yield self._among(
-            [
-                self.matcher.voted_pictures(short, c.spots.sure, _ALIKE)
-                for c, short in zip(self.cells, self.asked, strict=True)
-            ]
-        )
-        for c, pictures in zip(self.cells, self.alike, strict=True):
-            for number in pictures[:_TRIED].tolist():
-                yield self.around(self.matcher.T_map_cam(number) @ se3.inverse(c.T_base_cam))
+        yield self._among([a.alike[:_ALIKE] for a in self.asked])
+        voted = self.matcher.voted_pictures
+        yield self._among([voted(a.short, a.cells.spots.sure, _ALIKE) for a in self.asked])
+        for a in self.asked:
+            for number in a.alike[:_TRIED].tolist():
+                T_map_cam = self.matcher.T_map_cam(number)
+                yield self.around(T_map_cam @ se3.inverse(a.cells.T_base_cam))
 
     def rival(self, best: Answer) -> Answer | None:
         """The answer of another place that looks alike; None if no such picture is in the map."""
         assert best.T_map_base is not None
         elsewhere = [
-            self._elsewhere(pictures, best.T_map_base @ c.T_base_cam)
-            for c, pictures in zip(self.cells, self.alike, strict=True)
+            self._elsewhere(a.alike, best.T_map_base @ a.cells.T_base_cam) for a in self.asked
         ]
         if not any(map(len, elsewhere)):
             return None
@@ -119,24 +133,17 @@ class Search:
     def _among(self, pictures: Sequence[NDArray[np.int64]]) -> Answer:
         """From the landmarks of some pictures, for each camera."""
         seen = [
-            c.seen(*self.matcher.match(short, numbers))
-            for c, short, numbers in zip(self.cells, self.asked, pictures, strict=True)
+            a.seen(self.matcher.match(a.short, a.cells.spots.cells, p))
+            for a, p in zip(self.asked, pictures, strict=True)
         ]
         return self.improved(self.solve(seen, None))
 
     def _near(self, T_map_base: Array, reach: float) -> Answer:
-        seen = [
-            c.seen(
-                *self.matcher.match_near(
-                    short,
-                    c.spots.pixels,
-                    c.camera,
-                    T_map_base @ c.T_base_cam,
-                    reach * c.camera.width,
-                )
-            )
-            for c, short in zip(self.cells, self.asked, strict=True)
-        ]
+        seen = []
+        for a in self.asked:
+            camera, T_map_cam = a.cells.camera, T_map_base @ a.cells.T_base_cam
+            reach_px = reach * camera.width
+            seen.append(a.seen(self.matcher.match_near(a.grid, camera, T_map_cam, reach_px)))
         return self.solve(seen, T_map_base)
 
 

@@ -154,7 +154,8 @@ class Localizer:
             yield search.around(prior)
         yield from search.anywhere()
         if self.head is not None:
-            yield search.improved(search.solve([self._ask_head(c) for c in search.cells], prior))
+            told = [self._ask_head(a.cells) for a in search.asked]
+            yield search.improved(search.solve(told, prior))
 
     def _ask_head(self, cells: Cells) -> Observation:
         assert self.head is not None

@@ -17,8 +17,9 @@ from vloc_models.geometry import se3
 from vloc_models.mapping.sightings import Picture, Sightings, by_picture
 
 Array = NDArray[np.float64]
-_CELLS = 400  # of a picture, the surest; more than become landmarks
-_PARTNERS = 8  # pictures in which each is looked for
+_NUMBERS = 32  # of a feature
+_CELLS = 300  # of a picture, the surest; more than become landmarks
+_PARTNERS = 6  # pictures in which each is looked for
 _BASELINE = 0.04, 0.5  # of theirs, in depths of the picture
 _MAX_TURN = np.radians(35)  # between them
 _REACH_PX = 20.0  # how far off cells are looked for, each way
@@ -27,6 +28,7 @@ _DEPTH_ERROR = 0.03  # of a measurement, relative
 _CELL_ERROR_PX = 3.0  # of a match
 _HUBER_PX = 6.0  # matches further off than this are doubted
 _STEPS = 4
+_TO_SCALE = 40  # pictures that tell the sensor's scale at first
 _ENOUGH = 100  # cells that tell the sensor's scale
 
 
@@ -48,30 +50,58 @@ class _Found:
 
 
 def refine(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Refined:
-    """Points of cells as other pictures see them, confirmed; those that none sees are scaled.
+    """Points of cells as other pictures see them, confirmed; what the sensor told is scaled.
 
     Args:
         sightings: with points where they are known.
         keyframes: all, as the sightings number them; only those with sightings are looked at.
     """
-    pictures = by_picture(sightings, keyframes)
-    points = sightings.points.astype(np.float64)
-    ratio = np.full(len(points), np.nan)  # refined depth by measured one, where others see it
-    for picture in pictures:
-        cells = _surest(sightings, picture.rows)
-        if len(cells):
-            rows = picture.rows[cells]
-            depth = se3.apply(picture.keyframe.T_cam_map, points[rows])[:, 2]
-            beside = _partners(pictures, picture, float(np.median(depth)))
-            found = [_look_for(picture.features[cells], points[rows], other) for other in beside]
-            ratio[rows] = _depths(picture, cells, depth, found) / depth
-    seen = np.isfinite(ratio)
-    scale = float(np.median(ratio[seen])) if seen.sum() >= _ENOUGH else 1.0
-    ratio[~seen] = scale
+    pictures = by_picture(_short(sightings), keyframes)
     centre = np.stack([k.T_map_cam[:3, 3] for k in keyframes])[sightings.picture]
-    moved = centre + (points - centre) * ratio[:, None]
-    refined = replace(sightings, points=moved.astype(np.float32), confirmed=seen)
-    return Refined(refined, scale)
+    sensed = np.array([k.depth is not None for k in keyframes])[sightings.picture]
+    points = sightings.points.astype(np.float64)
+
+    def measure(some: Sequence[Picture]) -> tuple[Array, float]:
+        """Refined by present depth of all cells, NaN where unseen; its median for the sensor."""
+        ratio = np.full(len(points), np.nan)
+        for picture in some:
+            cells = _surest(sightings, picture.rows)
+            rows = picture.rows[cells]
+            ratio[rows] = _ratios(picture, pictures, cells, points[rows])
+        told = ratio[sensed & np.isfinite(ratio)]
+        return ratio, float(np.median(told)) if len(told) >= _ENOUGH else 1.0
+
+    _, first = measure(pictures[:: max(1, len(pictures) // _TO_SCALE)])
+    points = _moved(points, centre, np.where(sensed, first, 1.0))
+    ratio, second = measure(pictures)
+    seen = np.isfinite(ratio)
+    points = _moved(points, centre, np.where(seen, ratio, np.where(sensed, second, 1.0)))
+    refined = replace(sightings, points=points.astype(np.float32), confirmed=seen)
+    return Refined(refined, first * second)
+
+
+def _short(sightings: Sightings) -> Sightings:
+    """With features on the axes that matter most: near a guess these tell as much."""
+    features = sightings.features.astype(np.float32)
+    _, axes = np.linalg.eigh(features.T @ features)  # variances rise
+    return replace(sightings, features=features @ axes[:, -_NUMBERS:])
+
+
+def _moved(points: Array, centre: Array, factor: Array) -> Array:
+    """Points [N, 3] at so many times the distance [N] from the cameras that saw them."""
+    return centre + (points - centre) * factor[:, None]
+
+
+def _ratios(
+    picture: Picture, pictures: Sequence[Picture], cells: NDArray[np.int64], points: Array
+) -> Array:
+    """Refined by present depth of a picture's cells [N]; NaN where others do not see them."""
+    if not len(cells):
+        return np.zeros(0)
+    depth = se3.apply(picture.keyframe.T_cam_map, points)[:, 2]
+    beside = _partners(pictures, picture, float(np.median(depth)))
+    found = [_look_for(picture.features[cells], points, other) for other in beside]
+    return _depths(picture, cells, depth, found) / depth
 
 
 def _surest(sightings: Sightings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -132,6 +162,7 @@ def _depths(
         for other in found:
             T_other_cam = other.picture.keyframe.T_cam_map @ T_map_cam
             missed, slope = _missed(other, T_other_cam, rays, depth)
+            missed[~other.good] = 0  # may be NaN
             distance = np.linalg.norm(missed, axis=1)
             weight = other.good * np.minimum(1, _HUBER_PX / np.maximum(distance, 1e-9))
             normal += weight * (slope**2).sum(1)

@@ -1,15 +1,13 @@
-"""Our own encoder ("lite"): for each 8x8 cell of a grey picture a vector and a spot within it.
+"""Our own encoder ("lite"): for each 8x8 cell of a grey picture a vector, and how sure it is.
 
 Supervision is self-made: two pictures of which exact correspondences are known (a photo under two
-homographies, two rendered views with depth). Four things are learned together:
+homographies, two rendered views with depth). Two things are learned together:
 
-- the vector of a cell must be more like that of the same surface point in the other picture than
-  like any other's (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748);
-- the spot, a place within the cell, must be the same surface point in both pictures, so that
-  matches are finer than cells (as the points of UnsuperPoint, Christiansen et al. 2019,
-  arXiv 1907.04011), with
-- the distance by which it will be missed, and
-- whether the vector will find its like.
+- the vector of a cell must be more like those of the cells around the same surface point in the
+  other picture than like any other's (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748). The
+  nearer of these four cells must be the likelier, so that the mean over them, weighted by
+  likeness, is finer than a cell (solvers/subcell.py);
+- whether it will find its like; what is covered will not.
 """
 
 from dataclasses import dataclass
@@ -23,7 +21,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from vloc_models.checks import check_shape
 
 STRIDE = 8
-SPOT = ('u', 'v', 'log_sigma', 'sure')  # channels of ``spots``
 
 
 class LiteEncoder(nn.Module):
@@ -58,24 +55,21 @@ class LiteEncoder(nn.Module):
         self.down = nn.Conv2d(192, 96, 1)
         self.merge = conv(96, 128)
         self.out = nn.Conv2d(128, self.channels, 1)
-        self.spot = nn.Conv2d(128, len(SPOT), 1)
+        self.sure = nn.Conv2d(128, 1, 1)
 
     def forward(self, grey: Tensor) -> tuple[Tensor, Tensor]:
         """What is in the cells of normalised grey pictures [B, 1, H, W].
 
         Returns:
-            Unit features [B, 128, h, w], and spots [B, 4, h, w]: how far from the cell's centre to
-            the right and down (px, less than half a cell), the logarithm of the expected miss
-            (px), and the logit of the feature's being found again.
+            Unit features [B, 128, h, w], and sure [B, 1, h, w]: the logit of each one's being
+            found again.
         """
         check_shape(grey, 'B 1 H W', 'grey')
         x = self.detail(grey)
         context = self.down(self.context(x))
         x = x + F.interpolate(context, x.shape[2:], mode='bilinear', align_corners=False)
         x = self.merge(x)
-        raw = self.spot(x)
-        spots = torch.cat([STRIDE / 2 * torch.tanh(raw[:, :2]), raw[:, 2:]], 1)
-        return F.normalize(self.out(x), dim=1, eps=1e-6), spots
+        return F.normalize(self.out(x), dim=1, eps=1e-6), self.sure(x)
 
     def fused(self) -> 'LiteEncoder':
         """The same function without normalisation layers, as it is exported; evaluation mode."""
@@ -111,8 +105,7 @@ class ContrastConfig:
     """What the encoder is taught, and how much of each."""
 
     temperature: float = 0.05
-    same_px: float = 12.0  # cells of a picture closer than this are no negatives
-    spot_weight: float = 1.0  # of the spots' loss
+    beyond: int = 64  # points of each other pair that count as different
     sure_weight: float = 0.2  # of the loss of the confidence
 
 
@@ -121,99 +114,91 @@ class Seen:
     """The cells of one batch of pictures."""
 
     features: Tensor  # [B, C, h, w]
-    spots: Tensor  # [B, 4, h, w]
+    sure: Tensor  # [B, 1, h, w]
 
-    def cell_of(self, pixels: Tensor) -> Tensor:
-        """The number [B, N] of the cell that each of ``pixels`` [B, N, 2] lies in."""
+    def around(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The four cells [B, N, 4] around ``pixels`` [B, N, 2], and their bilinear weights."""
         h, w = self.features.shape[2:]
-        cells = ((pixels + 0.5) / STRIDE).long()  # never negative
-        column, row = cells[..., 0].clamp(0, w - 1), cells[..., 1].clamp(0, h - 1)
-        return row * w + column
+        at = (pixels - (STRIDE - 1) / 2) / STRIDE
+        low = at.floor()
+        part = at - low
+        cells, weights = [], []
+        for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            column = (low[..., 0] + right).long().clamp(0, w - 1)
+            row = (low[..., 1] + down).long().clamp(0, h - 1)
+            across = part[..., 0] if right else 1 - part[..., 0]
+            along = part[..., 1] if down else 1 - part[..., 1]
+            cells.append(row * w + column)
+            weights.append(across * along)
+        return torch.stack(cells, -1), torch.stack(weights, -1)
 
-    def centres(self) -> Tensor:
-        """The cells' centres [h w, 2], px."""
-        h, w = self.features.shape[2:]
-        v, u = torch.meshgrid(torch.arange(h), torch.arange(w), indexing='ij')
-        centres = torch.stack([u, v], -1).reshape(-1, 2).float() * STRIDE + (STRIDE - 1) / 2
-        return centres.to(self.features.device)
-
-    def at(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, N, C] and spots [B, N, 4] of ``cells`` [B, N]."""
-        return _gather(self.features, cells), _gather(self.spots, cells)
+    def at(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit features [B, N, C], between cells, and the nearest cell's sure [B, N]."""
+        cells, weights = self.around(pixels)
+        corners = _gather(self.features, cells.flatten(1)).unflatten(1, cells.shape[1:])
+        features = F.normalize((corners * weights[..., None]).sum(2), dim=2, eps=1e-6)
+        nearest = cells.gather(2, weights.argmax(2, keepdim=True))[..., 0]
+        return features, _gather(self.sure, nearest)[..., 0]
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Which points of two batches of pictures are the same."""
+    """Which points of two batches of pictures are the same, and which cells are covered."""
 
-    first: Tensor  # [B, N, 2] pixels, centres of cells
+    first: Tensor  # [B, N, 2] pixels
     second: Tensor  # [B, N, 2] where the same points are in the second pictures
-    jacobian: Tensor  # [B, N, 2, 2] how second moves with first
+    hidden_first: Tensor  # [B, h, w] bool
+    hidden_second: Tensor
 
 
 def encoder_loss(a: Seen, b: Seen, truth: Truth, config: ContrastConfig) -> Tensor:
-    """The sum of the three losses of a batch of pairs."""
+    """The sum of the two losses of a batch of pairs."""
     n = check_shape(truth.first, 'B N 2', 'first', B=len(a.features))['N']
     check_shape(truth.second, 'B N 2', 'second', B=len(a.features), N=n)
-    check_shape(truth.jacobian, 'B N 2 2', 'jacobian', B=len(a.features), N=n)
-    here = a.cell_of(truth.first)
-    features_a, spots_a = a.at(here)
-    moved = truth.second + (truth.jacobian @ spots_a[..., :2, None])[..., 0]
-    there = b.cell_of(moved.detach())
-    features_b, spots_b = b.at(there)
-    spot = b.centres()[there] + spots_b[..., :2]
-    missed = (spot - moved).norm(dim=-1)
-    forth, found_b = _contrast(features_a, features_b, b, there, config)
-    back, found_a = _contrast(features_b, features_a, a, here, config)
-    sure = F.binary_cross_entropy_with_logits(
-        torch.cat([spots_a[..., 3], spots_b[..., 3]]), torch.cat([found_b, found_a])
-    )
-    log_sigma = (spots_a[..., 2] + spots_b[..., 2]) / 2
-    return (
-        (forth + back) / 2
-        + config.spot_weight * spot_loss(missed, log_sigma)
-        + config.sure_weight * sure
-    )
-
-
-def spot_loss(missed: Tensor, log_sigma: Tensor) -> Tensor:
-    """Negative log likelihood of distances (px) of a Laplace distribution, but for constants."""
-    return (missed * torch.exp(-log_sigma) + log_sigma).mean()
+    for hidden, seen in ((truth.hidden_first, a), (truth.hidden_second, b)):
+        B, _, h, w = seen.sure.shape
+        check_shape(hidden, 'B h w', 'hidden', B=B, h=h, w=w)
+    features_a, sure_a = a.at(truth.first)
+    features_b, sure_b = b.at(truth.second)
+    forth, found_b = _contrast(features_a, features_b, b, truth.second, config)
+    back, found_a = _contrast(features_b, features_a, a, truth.first, config)
+    covered = torch.cat([a.sure[:, 0][truth.hidden_first], b.sure[:, 0][truth.hidden_second]])
+    asked = torch.cat([sure_a.flatten(), sure_b.flatten(), covered])
+    found = torch.cat([found_b.flatten(), found_a.flatten(), torch.zeros_like(covered)])
+    sure = F.binary_cross_entropy_with_logits(asked, found)
+    return (forth + back) / 2 + config.sure_weight * sure
 
 
 def _contrast(
-    asked: Tensor, same: Tensor, other: Seen, cells: Tensor, config: ContrastConfig
+    asked: Tensor, same: Tensor, other: Seen, pixels: Tensor, config: ContrastConfig
 ) -> tuple[Tensor, Tensor]:
     """InfoNCE of features against all cells of the other picture, and against other pairs' points.
 
     Args:
         asked: [B, N, C] unit features.
         same: [B, N, C] those of the same points in the other pictures.
-        other: the other pictures; cells within ``same_px`` of the right one are no negatives.
-        cells: [B, N] which cells of theirs are right.
-        config: temperature and distance.
+        other: the other pictures.
+        pixels: [B, N, 2] where the points are there; each of the four cells around is right in
+            proportion to its bilinear weight.
+        config: temperature and number of others.
 
     Returns:
-        The loss, and for each point whether the right one was the most similar, [B, N] of 0 and 1.
+        The loss, and for each point whether one of the right ones was the most similar, [B, N] of
+        0 and 1.
     """
-    B, N = cells.shape
-    centres = other.centres()
-    inside = torch.einsum('bnc,bck->bnk', asked, other.features.flatten(2))  # [B, N, h w]
-    near = torch.cdist(centres[cells], centres.expand(B, -1, -1)) < config.same_px
-    near = near.scatter(2, cells[..., None], False)
-    beyond = asked.flatten(0, 1) @ same.flatten(0, 1).T  # [B N, B N]
-    own = torch.block_diag(*torch.ones(B, N, N, dtype=torch.bool, device=asked.device))
-    logits = torch.cat(
-        [
-            inside.masked_fill(near, -torch.inf).flatten(0, 1),
-            beyond.masked_fill(own, -torch.inf),
-        ],
-        1,
-    )
-    logits = logits / config.temperature
-    target = cells.flatten()
-    found = (logits.detach().argmax(1) == target).float().view(B, N)
-    return F.cross_entropy(logits, target), found
+    B, N = pixels.shape[:2]
+    cells, weights = other.around(pixels)
+    inside = torch.bmm(asked, other.features.flatten(2)) / config.temperature  # [B, N, h w]
+    others = same[:, :: max(1, N // config.beyond)]
+    beyond = torch.einsum('bnc,dmc->bndm', asked, others) / config.temperature
+    own = torch.eye(B, dtype=torch.bool, device=asked.device)[:, None, :, None]
+    beyond = beyond.masked_fill(own, -torch.inf).flatten(2)  # [B, N, B M]
+    everything = torch.logaddexp(inside.logsumexp(2), beyond.logsumexp(2))
+    right = (inside.gather(2, cells) * weights).sum(2)
+    best, where = inside.detach().max(2)
+    found = ((cells == where[..., None]) & (weights > 0)).any(2)
+    found &= best > beyond.detach().amax(2)
+    return (everything - right).mean(), found.float()
 
 
 def _gather(grid: Tensor, cells: Tensor) -> Tensor:

@@ -19,13 +19,16 @@ from vloc_models.checks import check_se3, check_shape
 from vloc_models.errors import MapError, VlocError
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
+from vloc_models.solvers.spots import STRIDE
 
 Array = NDArray[np.float64]
 _AT_ONCE = 2048  # of a block of likenesses that stays in the cache
 _VOTERS = 200  # cells
-_NEAR_PICTURES = 15  # whose landmarks are looked for around a guess
+_NEAR_PICTURES = 20  # whose landmarks are looked for around a guess
 _METRES_A_RADIAN = 1.0  # that count as much when pictures are near
-_ALIKE = 0.5  # cosine from which a cell votes for the picture of its landmark
+_ALIKE = 0.5  # cosine from which a cell may be a landmark's
+_EDGE_PX = 16.0  # two cells
+_SQUARE_PX = 96.0  # in which landmarks are looked for together
 _SURE_POWER = 3  # measured: covered pictures are found twice as often as with 0, others as often
 # numpy's threads, once used, spin on: the next picture then took 25 ms longer
 _one_thread = ThreadpoolController().wrap(limits=1, user_api='blas')
@@ -93,10 +96,12 @@ class Landmarks:
 
 
 class Matches(NamedTuple):
-    """The landmark that each cell is taken for."""
+    """Landmarks and the cells that look like them."""
 
-    points: Array  # [N, 3] map; NaN where there is none
+    cells: NDArray[np.int64]  # [N, 2] row and column
+    points: Array  # [N, 3] map
     cosine: NDArray[np.float32]  # [N] how alike they are
+    wanted: NDArray[np.float32]  # [N, D] the landmarks' descriptors
 
 
 class Matcher:
@@ -120,8 +125,8 @@ class Matcher:
         return self._points.astype(np.float32)
 
     def short(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Descriptors [N, D] of features [N, C], to be asked with."""
-        check_shape(features, 'N C', 'features', C=len(self._axes))
+        """Descriptors [..., D] of features [..., C], to be asked with."""
+        check_shape(features, '... C', 'features', C=len(self._axes))
         return unit(features @ self._axes)
 
     def alike_pictures(
@@ -153,61 +158,80 @@ class Matcher:
         return self._T_map_cam[picture]
 
     @_one_thread
-    def match(self, asked: NDArray[np.float32], pictures: NDArray[np.int64]) -> Matches:
-        """Find the most similar landmark of some pictures, where each is the other's best.
+    def match(
+        self,
+        asked: NDArray[np.float32],
+        cells: NDArray[np.int64],
+        pictures: NDArray[np.int64],
+    ) -> Matches:
+        """Find the cells and landmarks of some pictures that are each other's most similar.
 
         Args:
-            asked: [N, D] descriptors.
+            asked: [N, D] descriptors of cells.
+            cells: [N, 2] which.
             pictures: numbers.
         """
+        check_shape(asked, 'N D', 'asked', N=len(cells), D=self._axes.shape[1])
         among = self._of(pictures)
         if not len(among):
-            return Matches(np.full((len(asked), 3), np.nan), np.zeros(len(asked), np.float32))
+            return self._matches(cells[:0], among, np.zeros(0, np.float32))
         likeness = asked @ self._unit[among].T
         best = likeness.argmax(1)
-        mutual = likeness.argmax(0)[best] == np.arange(len(asked))
-        points = np.where(mutual[:, None], self._points[among[best]], np.nan)
-        return Matches(points, likeness[np.arange(len(asked)), best])
+        mutual = np.flatnonzero(likeness.argmax(0)[best] == np.arange(len(asked)))
+        cosine = likeness[mutual, best[mutual]]
+        return self._matches(cells[mutual], among[best[mutual]], cosine)
 
     @_one_thread
     def match_near(
-        self,
-        asked: NDArray[np.float32],
-        pixels: Array,
-        camera: Camera,
-        T_map_cam: Array,
-        reach_px: float,
+        self, grid: NDArray[np.float32], camera: Camera, T_map_cam: Array, reach_px: float
     ) -> Matches:
-        """Find the most similar of those landmarks that would be seen near each cell.
+        """Find the cell most similar to each landmark, near where it would be seen.
 
-        Only the pictures that were taken nearest to the guess are looked at.
+        Only the pictures that were taken nearest to a guess are looked at, and of landmarks that
+        find the same cell only the most similar one counts.
 
         Args:
-            asked: [N, D] descriptors.
-            pixels: [N, 2] where they are.
-            camera: its picture's size and intrinsics; distortion is not looked at, nor what
-                stands between it and a landmark.
+            grid: [h, w, D] descriptors of all cells of a picture.
+            camera: its size and intrinsics; distortion is not looked at, nor what stands between
+                it and a landmark.
             T_map_cam: [4, 4] a guess of where it was.
-            reach_px: at least as far each way; features are asked in squares twice as wide.
+            reach_px: how far off a cell's centre may be, each way.
         """
-        check_shape(asked, 'N D', 'asked', D=self._axes.shape[1])
-        check_shape(pixels, 'N 2', 'pixels', N=len(asked))
-        among = self._of(self._near_pictures(T_map_cam))
-        u, v, number = self._projected(among, camera, T_map_cam, reach_px)
-        bins = _Bins.of(u, v, reach_px)
-        best = np.full(len(asked), -1)
-        cosine = np.zeros(len(asked), np.float32)
-        column, row = np.floor(pixels / (2 * reach_px)).astype(int).T
-        for x, y in {*zip(column.tolist(), row.tolist(), strict=True)}:
-            cells = np.flatnonzero((column == x) & (row == y))
-            near = number[bins.around(2 * x - 1, 2 * y - 1)]
-            if len(near):
-                likeness = asked[cells] @ self._unit[near].T
-                nearest = likeness.argmax(1)
-                cosine[cells] = likeness[np.arange(len(cells)), nearest]
-                best[cells] = near[nearest]
-        points = np.where((best >= 0)[:, None], self._points[best], np.nan)
-        return Matches(points, cosine)
+        check_shape(grid, 'h w D', 'grid', D=self._axes.shape[1])
+        h, w, D = grid.shape
+        among, u, v = self._in_view(self._near_pictures(T_map_cam), camera, T_map_cam)
+        if not len(among):
+            return self._matches(np.zeros((0, 2), int), among, np.zeros(0, np.float32))
+        best = np.zeros(len(among), np.int64)
+        cosine = np.zeros(len(among), np.float32)
+        column, row = (np.arange(n) * STRIDE + (STRIDE - 1) / 2 for n in (w, h))
+        for some in _neighbours(u, v):  # landmarks that can be found in the same part of the grid
+            below, right = (
+                slice(*np.searchsorted(centres, [x.min() - reach_px, x.max() + reach_px]))
+                for centres, x in ((row, v[some]), (column, u[some]))
+            )
+            part = grid[below, right]
+            likeness = self._unit[among[some]] @ part.reshape(-1, D).T
+            along = np.abs(row[below] - v[some, None]) > reach_px
+            across = np.abs(column[right] - u[some, None]) > reach_px
+            likeness[(along[:, :, None] | across[:, None]).reshape(likeness.shape)] = -1
+            top = likeness.argmax(1)
+            down, aside = np.divmod(top, part.shape[1])
+            best[some] = (down + below.start) * w + aside + right.start
+            cosine[some] = likeness[np.arange(len(some)), top]
+        order = np.argsort(-cosine, kind='stable')
+        order = order[cosine[order] > _ALIKE]
+        cell, first = np.unique(best[order], return_index=True)
+        found = order[first]
+        return self._matches(np.stack(np.divmod(cell, w), 1), among[found], cosine[found])
+
+    def _matches(
+        self,
+        cells: NDArray[np.int64],
+        landmarks: NDArray[np.int64],
+        cosine: NDArray[np.float32],
+    ) -> Matches:
+        return Matches(cells, self._points[landmarks], cosine, self._unit[landmarks])
 
     def _of(self, pictures: NDArray[np.int64]) -> NDArray[np.int64]:
         """Numbers of the landmarks of some pictures."""
@@ -220,46 +244,28 @@ class Matcher:
         turned = se3.angle_rad(T_map_cam[:3, :3].T @ self._T_map_cam[:, :3, :3])
         return np.argsort(away + _METRES_A_RADIAN * turned, kind='stable')[:_NEAR_PICTURES]
 
-    def _projected(
-        self, among: NDArray[np.int64], camera: Camera, T_map_cam: Array, beyond_px: float
-    ) -> tuple[Array, Array, NDArray[np.int64]]:
-        """Pixels of those landmarks that lie in and so far around a picture, and their numbers."""
+    def _in_view(
+        self, pictures: NDArray[np.int64], camera: Camera, T_map_cam: Array
+    ) -> tuple[NDArray[np.int64], Array, Array]:
+        """Those landmarks of some pictures that would be seen, and their pixels.
+
+        At the edge only the inner half of what is around a landmark can be found. That would draw
+        the pose (measured: 1.1 cm instead of 0.8), so the edge is left out.
+        """
+        among = self._of(pictures)
         x, y, z = se3.apply(se3.inverse(T_map_cam), self._points[among]).T
         depth = np.maximum(z, 1e-3)
         u, v = x / depth * camera.fx + camera.cx, y / depth * camera.fy + camera.cy
-        inside = (u > -beyond_px) & (u < camera.width + beyond_px)
-        inside &= (v > -beyond_px) & (v < camera.height + beyond_px) & (z > 0)
-        return u[inside], v[inside], among[inside]
+        inside = (u > _EDGE_PX) & (u < camera.width - _EDGE_PX) & (z > 0)
+        inside &= (v > _EDGE_PX) & (v < camera.height - _EDGE_PX)
+        return among[inside], u[inside], v[inside]
 
 
-@dataclass(frozen=True, eq=False)
-class _Bins:
-    """Points of a plane, sorted into squares."""
-
-    order: NDArray[np.int64]  # [N] of the points, row by row
-    start: NDArray[np.int64]  # [rows columns + 1] where each square's points begin there
-    columns: int
-    rows: int
-
-    @staticmethod
-    def of(u: Array, v: Array, side: float) -> '_Bins':
-        """Points from ``-side`` on each way."""
-        column, row = (np.floor(x / side).astype(int) + 1 for x in (u, v))
-        columns, rows = (int(x.max(initial=0)) + 1 for x in (column, row))
-        square = row * columns + column
-        count = np.bincount(square, minlength=rows * columns)
-        start = np.concatenate([[0], np.cumsum(count)])
-        return _Bins(np.argsort(square, kind='stable'), start, columns, rows)
-
-    def around(self, column: int, row: int) -> NDArray[np.int64]:
-        """The points of the four by four squares from this one on; it may lie outside."""
-        left, right = max(0, column + 1), min(self.columns, column + 5)
-        parts = [
-            self.order[self.start[y * self.columns + left] : self.start[y * self.columns + right]]
-            for y in range(max(0, row + 1), min(self.rows, row + 5))
-            if left < right
-        ]
-        return np.concatenate(parts) if parts else np.zeros(0, int)
+def _neighbours(u: Array, v: Array) -> list[NDArray[np.int64]]:
+    """Numbers of pixels, those in the same square together."""
+    square = np.floor(v / _SQUARE_PX) * 2**16 + np.floor(u / _SQUARE_PX)
+    order = np.argsort(square, kind='stable')
+    return np.split(order, np.flatnonzero(np.diff(square[order])) + 1)
 
 
 def whole_picture(
@@ -290,5 +296,5 @@ def _nearest(
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows [N, D] of length one; zeros stay zeros."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    """Rows [..., D] of length one; zeros stay zeros."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)

@@ -41,7 +41,7 @@ class EncoderTraining:
     hard_share: float = 0.6  # of the pairs, from the middle of the training on; 0 at its start
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(2900, max_lr=3e-3, checkpoint_s=60)
+        default_factory=lambda: LoopConfig(5500, max_lr=3e-3, checkpoint_s=60)
     )
 
 
@@ -112,13 +112,13 @@ def _loss(
     encoder: LiteEncoder, pairs: list[Pair], contrast: ContrastConfig, device: str
 ) -> Tensor:
     pictures = np.stack([p.first for p in pairs] + [p.second for p in pairs])[:, None]
-    features, spots = encoder(normalised(torch.from_numpy(pictures).to(device)))
+    features, sure = encoder(normalised(torch.from_numpy(pictures).to(device)))
     n = len(pairs)
-    truth = Truth(
-        *(
-            torch.from_numpy(np.stack([getattr(p, name) for p in pairs])).float().to(device)
-            for name in ('pixels_first', 'pixels_second', 'jacobian')
-        )
-    )
-    first, second = (Seen(features[part], spots[part]) for part in (np.s_[:n], np.s_[n:]))
+    first, second = (Seen(features[part], sure[part]) for part in (np.s_[:n], np.s_[n:]))
+
+    def all_of(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(p, name) for p in pairs])).to(device)
+
+    points = [all_of(name).float() for name in ('pixels_first', 'pixels_second')]
+    truth = Truth(points[0], points[1], all_of('hidden_first'), all_of('hidden_second'))
     return encoder_loss(first, second, truth, contrast)
