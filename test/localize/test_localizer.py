@@ -234,18 +234,24 @@ class Marks(Matcher):
 
     voted_pictures = alike_pictures
 
-    def match(self, asked: NDArray[np.float32], pictures: NDArray[np.int64]) -> Matches:
+    def match(
+        self, asked: NDArray[np.float32], cells: NDArray[np.int64], *args: Any, **kwargs: Any
+    ) -> Matches:
         self.whole += 1
-        return self._all(asked)
+        return self._all(asked, cells)
 
-    def match_near(self, asked: NDArray[np.float32], *args: Any, **kwargs: Any) -> Matches:
+    def match_near(self, grid: NDArray[np.float32], *args: Any, **kwargs: Any) -> Matches:
+        """As many as are asked for otherwise: one of two by two cells."""
         self.near += 1
-        return self._all(asked)
+        h, w, _ = grid.shape
+        rows, columns = np.mgrid[1:h:2, 1:w:2]
+        cells = np.stack([rows.ravel(), columns.ravel()], 1)
+        return self._all(grid[cells[:, 0], cells[:, 1]], cells)
 
-    def _all(self, asked: NDArray[np.float32]) -> Matches:
+    def _all(self, asked: NDArray[np.float32], cells: NDArray[np.int64]) -> Matches:
         features, one = asked[:, :3], np.ones(len(asked), np.float32)
         points = self.head({'features': features.T[None, :, None]})['points'].reshape(3, -1).T
-        return Matches(points, one, np.c_[2 * features[:, :2], 0 * one, -one])
+        return Matches(cells, points, one, np.c_[2 * features[:, :2], 0 * one, -one])
 
 
 def right(parts: int) -> Callable[[Array], Array]:

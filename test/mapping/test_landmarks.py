@@ -99,7 +99,9 @@ def test_they_are_found_by_their_features(sightings: Sightings) -> None:
     measured = np.isfinite(sightings.points).all(1)
     matcher = Matcher(marks)
     asked = matcher.short(sightings.features[measured].astype(np.float32))
-    matches = matcher.match(asked, np.arange(PICTURES))
+    cells = np.stack([np.arange(len(asked)), np.zeros(len(asked), int)], 1)
+    matches = matcher.match(asked, cells, np.arange(PICTURES))
+    np.testing.assert_array_equal(matches.cells, cells)
     np.testing.assert_array_equal(matches.points, sightings.points[measured])
     assert matches.cosine.min() > 0.999
 

@@ -10,12 +10,13 @@ from vloc_models.errors import MapError, VlocError
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.solvers import landmarks
-from vloc_models.solvers.landmarks import Landmarks, Matcher, whole_picture
+from vloc_models.solvers.landmarks import Landmarks, Matcher, Matches, whole_picture
 
 Array = NDArray[np.float64]
 
 rng = np.random.default_rng(0)
 M, C, D, W = 500, 16, 8, 5  # landmarks; numbers of a feature and of a descriptor; words
+H, WIDE = 60, 80  # cells of a picture
 AXES = np.linalg.qr(rng.normal(size=(C, D)))[0].astype(np.float32)
 FEATURES = rng.normal(size=(M, C)).astype(np.float32)
 SHORT = FEATURES @ AXES / np.linalg.norm(FEATURES @ AXES, axis=1, keepdims=True)
@@ -124,42 +125,54 @@ def test_landmarks_and_poses_are_those_given(matcher: Matcher) -> None:
 # --- among pictures ---
 
 
+def some_cells(count: int) -> NDArray[np.int64]:
+    numbers = np.random.default_rng(5).permutation(H * WIDE)[:count]
+    return np.stack([numbers // WIDE, numbers % WIDE], 1)
+
+
+def check_found(matches: Matches, expected: dict[tuple[int, int], tuple[int, float]]) -> None:
+    """As told: of each cell the landmark and the cosine."""
+    count = len(expected)
+    assert [x.shape for x in matches] == [(count, 2), (count, 3), (count,), (count, D)]
+    assert [x.dtype.name for x in matches] == ['int64', 'float64', 'float32', 'float32']
+    assert set(map(tuple, matches.cells.tolist())) == set(expected)
+    for (row, column), point, cosine, wanted in zip(*matches, strict=True):
+        number, alike = expected[row, column]
+        np.testing.assert_array_equal(point, POINTS[number])
+        np.testing.assert_allclose(wanted, descriptor(number), atol=1e-6)
+        assert cosine == pytest.approx(alike, abs=1e-5)
+
+
 @pytest.mark.parametrize('count', [1, 60, 300])
 @pytest.mark.parametrize('pictures', [[4], [7, 2, 3], list(range(10))])
 def test_match_as_the_slow_twin(matcher: Matcher, count: int, pictures: list[int]) -> None:
-    """The most similar landmark of the pictures; a point only if each is the other's best."""
-    asked = matcher.short(some_features(count))
-    matches = matcher.match(asked, np.array(pictures))
+    """The most similar landmark of the pictures, only if each is the other's best."""
+    asked, cells = matcher.short(some_features(count)), some_cells(count)
     among = np.array([m for m in range(M) if PICTURE[m] in pictures])
-    alike, mutual = cosines(asked, among), 0
-    assert matches.wanted.shape == (count, D)
-    assert matches.wanted.dtype == np.float32
-    for n in range(count):
+    alike, mutual = cosines(asked, among), {}
+    for n, (row, column) in enumerate(cells.tolist()):
         best = int(np.argmax(alike[n]))
-        assert matches.cosine[n] == pytest.approx(alike[n, best], abs=1e-5)
-        np.testing.assert_allclose(matches.wanted[n], descriptor(among[best]), atol=1e-6)
         if np.argmax(alike[:, best]) == n:
-            np.testing.assert_array_equal(matches.points[n], POINTS[among[best]])
-            mutual += 1
-        else:
-            assert np.isnan(matches.points[n]).all()
-    assert mutual == 1 if count == 1 else 5 < mutual < count
+            mutual[row, column] = int(among[best]), alike[n, best]
+    assert len(mutual) == 1 if count == 1 else 5 < len(mutual) < count
+    check_found(matcher.match(asked, cells, np.array(pictures)), mutual)
 
 
 def test_what_was_seen_is_found_however_strong_it_is(matcher: Matcher) -> None:
-    matches = matcher.match(matcher.short(FEATURES * 7), np.arange(10))
+    matches = matcher.match(matcher.short(FEATURES * 7), some_cells(M), np.arange(10))
+    np.testing.assert_array_equal(matches.cells, some_cells(M))
     np.testing.assert_array_equal(matches.points, POINTS)
     assert matches.cosine.min() > 0.99
 
 
 def test_of_two_cells_that_look_the_same_one_is_matched(matcher: Matcher) -> None:
     asked = matcher.short(FEATURES[[OF[2][0], OF[2][0], OF[2][7]]])
-    found = np.isfinite(matcher.match(asked, np.array([2])).points).all(1)
-    assert found.tolist() == [True, False, True]
+    matches = matcher.match(asked, np.array([[5, 6], [7, 8], [9, 10]]), np.array([2]))
+    assert matches.cells.tolist() == [[5, 6], [9, 10]]
 
 
 def test_a_feature_of_zeros_is_alike_to_none(matcher: Matcher) -> None:
-    matches = matcher.match(np.zeros((1, D), np.float32), np.arange(10))
+    matches = matcher.match(np.zeros((1, D), np.float32), some_cells(1), np.arange(10))
     assert matches.cosine.tolist() == [0]
 
 
@@ -167,12 +180,15 @@ def test_a_feature_of_zeros_is_alike_to_none(matcher: Matcher) -> None:
 def test_among_no_landmarks_nothing_is_found(pictures: list[int]) -> None:
     """Of the fourth picture there are none."""
     matcher = Matcher(replace(MARKS, picture=np.where(PICTURE == 4, 5, PICTURE)))
-    matches = matcher.match(matcher.short(some_features(3)), np.array(pictures, int))
-    assert matches.points.shape == (3, 3)
-    assert np.isnan(matches.points).all()
-    assert matches.cosine.tolist() == [0, 0, 0]
-    assert matches.wanted.shape == (3, D)
-    assert np.isfinite(matcher.match(matcher.short(FEATURES), np.array([5])).points).any()
+    asked, cells = matcher.short(some_features(3)), some_cells(3)
+    check_found(matcher.match(asked, cells, np.array(pictures, int)), {})
+    assert len(matcher.match(asked, cells, np.array([5])).cells)
+
+
+@pytest.mark.parametrize('shape', [(5, C), (4, D), (6, D), (D,), (5, 1, D)])
+def test_misshapen_questions_are_refused(matcher: Matcher, shape: tuple[int, ...]) -> None:
+    with pytest.raises(VlocError, match='asked has shape'):
+        matcher.match(np.zeros(shape, np.float32), some_cells(5), np.arange(10))
 
 
 # --- near ---
@@ -180,12 +196,16 @@ def test_among_no_landmarks_nothing_is_found(pictures: list[int]) -> None:
 
 CAMERA = Camera(640, 480, 500.0, 510.0, 300.0, 250.0)
 T_map_cam = se3.exp([0.5, 1, -7, 0.3, 0.2, 0.1])
+EDGE = 16
 
 
-def seen_at() -> Array:
-    """Where the camera sees each landmark; NaN behind it."""
-    in_cam = se3.apply(se3.inverse(T_map_cam), POINTS.astype(float))
-    return np.where(in_cam[:, 2:] > 0, CAMERA.project(in_cam), np.nan)
+def pixel_of(point: Array, T: Array) -> tuple[float, float] | None:
+    """Where the camera sees a landmark; None behind it and at the edge of the picture."""
+    x, y, z = np.linalg.inv(T) @ [*point.tolist(), 1] @ np.eye(4, 3)
+    if z <= 0:
+        return None
+    u, v = 500 * x / z + 300, 510 * y / z + 250
+    return (u, v) if EDGE < u < 640 - EDGE and EDGE < v < 480 - EDGE else None
 
 
 def nearest_pictures(T: Array, count: int) -> list[int]:
@@ -198,67 +218,146 @@ def nearest_pictures(T: Array, count: int) -> list[int]:
     return sorted(range(10), key=lambda k: away[k])[:count]
 
 
+def some_grid(seed: int = 2) -> NDArray[np.float32]:
+    grid = np.random.default_rng(seed).normal(size=(H, WIDE, D)).astype(np.float32)
+    return grid / np.linalg.norm(grid, axis=2, keepdims=True)
+
+
+def asked_at(*cells: tuple[int, int, Array]) -> NDArray[np.float32]:
+    """A grid of which all other cells are like nothing."""
+    grid = np.zeros((H, WIDE, D), np.float32)
+    for row, column, short in cells:
+        grid[row, column] = short
+    return grid
+
+
 @pytest.mark.parametrize('pictures', [3, 10])
-@pytest.mark.parametrize('reach', [20.0, 48.5, 100.0, 320.0])
+@pytest.mark.parametrize('reach', [7.0, 20.0, 38.4, 144.0, 700.0])
 def test_near_as_the_slow_twin(
     matcher: Matcher, reach: float, pictures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The squares hold all within the reach and none beyond three times as far."""
+    """One landmark after the other looks at all the cells within reach."""
     monkeypatch.setattr(landmarks, '_NEAR_PICTURES', pictures)
-    asked = matcher.short(some_features(60))
-    pixels = np.random.default_rng(2).uniform((-4, -4), (644, 484), (60, 2))
-    matches = matcher.match_near(asked, pixels, CAMERA, T_map_cam, reach)
-    places, corner = seen_at(), np.floor(pixels / (2 * reach))
-    around = (places > -reach).all(1) & (places < np.array([640, 480]) + reach).all(1)
-    around &= np.isin(PICTURE, nearest_pictures(T_map_cam, pictures))
-    found = 0
-    for k in range(60):
-        low, high = (2 * corner[k] - 1) * reach, (2 * corner[k] + 3) * reach
-        among = ((places > low) & (places < high)).all(1) & around
-        away = np.abs(places - pixels[k]).max(1)
-        assert among[around & (away < reach)].all()
-        assert not among[away > 3 * reach].any()
-        if among.any():
-            numbers = np.flatnonzero(among)
-            (alike,) = cosines(asked[k : k + 1], numbers)
-            best = numbers[np.argmax(alike)]
-            np.testing.assert_array_equal(matches.points[k], POINTS[best])
-            np.testing.assert_allclose(matches.wanted[k], descriptor(best), atol=1e-6)
-            assert matches.cosine[k] == pytest.approx(alike.max(), abs=1e-5)
-            found += 1
+    grid, near = some_grid(), nearest_pictures(T_map_cam, pictures)
+    found, unlike, outdone, squares = {}, 0, 0, []
+    for m in range(M):
+        pixel = pixel_of(POINTS[m].astype(float), T_map_cam)
+        if PICTURE[m] not in near or pixel is None:
+            continue
+        u, v = pixel
+        squares.append((u // landmarks._SQUARE_PX, v // landmarks._SQUARE_PX))
+        rows = [i for i in range(H) if abs(8 * i + 3.5 - v) <= reach]
+        columns = [j for j in range(WIDE) if abs(8 * j + 3.5 - u) <= reach]
+        alike = grid.astype(float) @ descriptor(m)
+        cosine, cell = max((alike[i, j], (i, j)) for i in rows for j in columns)
+        if cosine <= 0.5:
+            unlike += 1
+        elif cell in found and found[cell][1] > cosine:
+            outdone += 1
         else:
-            assert np.isnan(matches.points[k]).all()
-            assert matches.cosine[k] == 0
-    assert found > 5
+            outdone += cell in found
+            found[cell] = m, cosine
+    assert 1 < len(set(squares)) < len(squares)
+    assert len(found) > 5
+    assert unlike or reach > 20
+    assert outdone or reach < 100 or pictures < 10
+    check_found(matcher.match_near(grid, CAMERA, T_map_cam, reach), found)
 
 
-def test_near_where_they_are_seen(matcher: Matcher) -> None:
-    places = seen_at()
-    inside = ((places > 0) & (places < [640, 480])).all(1)
-    assert inside.sum() > 50
-    asked = matcher.short(FEATURES[inside])
-    matches = matcher.match_near(asked, places[inside], CAMERA, T_map_cam, 30.0)
-    np.testing.assert_array_equal(matches.points, POINTS[inside])
+@pytest.mark.parametrize('reach', [20.0, 144.0])
+def test_near_where_they_are_seen(matcher: Matcher, reach: float) -> None:
+    """However many landmarks are about, and however many squares the picture has."""
+    places = [pixel_of(point.astype(float), T_map_cam) for point in POINTS]
+    cells = {(int(at[1] / 8), int(at[0] / 8)): m for m, at in enumerate(places) if at}
+    assert len(cells) > 50
+    grid = asked_at(*((*cell, descriptor(m)) for cell, m in cells.items()))
+    expected = {cell: (m, 1.0) for cell, m in cells.items()}
+    check_found(matcher.match_near(grid, CAMERA, T_map_cam, reach), expected)
 
 
-def test_nothing_near_a_camera_that_looks_away(matcher: Matcher) -> None:
-    pixels = np.full((M, 2), 200.0)
-    away = T_map_cam @ se3.exp([0, 0, -500, 0, np.pi, 0])
-    matches = matcher.match_near(matcher.short(FEATURES), pixels, CAMERA, away, 50.0)
-    assert np.isnan(matches.points).all()
-    assert not matches.cosine.any()
-    assert matches.wanted.shape == (M, D)
+def placed(*seen: tuple[float, float], depth: float = 5, numbers: Any = (0,)) -> Matcher:
+    """Some landmarks, moved to where they are seen."""
+    number = np.array(numbers)
+    in_cam = CAMERA.unproject(np.array(seen, float)) * depth
+    points = se3.apply(T_map_cam, in_cam).astype(np.float32)
+    few = replace(MARKS, points=points, descriptors=MARKS.descriptors[number])
+    return Matcher(replace(few, picture=PICTURE[number]))
 
 
 @pytest.mark.parametrize(
-    ('asked', 'pixels', 'says'),
-    [((5, C), (5, 2), 'asked has shape'), ((5, D), (4, 2), 'pixels has shape')],
+    ('pixel', 'inside'),
+    [
+        ((320, 240), True),
+        *(((u, 240), inside) for u, inside in ((15.5, False), (16.5, True))),
+        *(((u, 240), inside) for u, inside in ((623.5, True), (624.5, False))),
+        *(((320, v), inside) for v, inside in ((15.5, False), (16.5, True))),
+        *(((320, v), inside) for v, inside in ((463.5, True), (464.5, False))),
+        ((-50, 240), False),
+        ((320, 600), False),
+    ],
 )
-def test_misshapen_questions_are_refused(
-    matcher: Matcher, asked: tuple[int, int], pixels: tuple[int, int], says: str
-) -> None:
-    with pytest.raises(VlocError, match=says):
-        matcher.match_near(np.zeros(asked, np.float32), np.zeros(pixels), CAMERA, T_map_cam, 50.0)
+def test_the_edge_is_left_out(pixel: tuple[float, float], inside: bool) -> None:
+    """Also where the very cell that it lies in looks like it."""
+    grid = np.broadcast_to(descriptor(0), (H, WIDE, D)).astype(np.float32)
+    for reach in (20.0, 144.0):
+        found = placed(pixel).match_near(grid, CAMERA, T_map_cam, reach)
+        assert len(found.cells) == inside
+
+
+@pytest.mark.parametrize(('depth', 'seen'), [(5, True), (0.1, True), (-0.1, False), (-5, False)])
+def test_what_is_behind_the_camera_is_not_seen(depth: float, seen: bool) -> None:
+    """Also on the very axis."""
+    grid = np.broadcast_to(descriptor(0), (H, WIDE, D)).astype(np.float32)
+    found = placed((300, 250), depth=depth).match_near(grid, CAMERA, T_map_cam, 20.0)
+    assert len(found.cells) == seen
+
+
+@pytest.mark.parametrize('step', [(0, 0), (0, 3), (0, -3), (3, 0), (-3, 0), (3, -3)])
+def test_cells_within_reach_each_way(step: tuple[int, int]) -> None:
+    row, column = 30 + step[0], 40 + step[1]
+    matcher, grid = placed((323.5, 243.5)), asked_at((row, column, descriptor(0)))
+    assert matcher.match_near(grid, CAMERA, T_map_cam, 24.1).cells.tolist() == [[row, column]]
+    beyond = matcher.match_near(grid, CAMERA, T_map_cam, 23.9)
+    assert len(beyond.cells) == (step == (0, 0))
+
+
+@pytest.mark.parametrize('alike', [-0.9, 0.0, 0.49, 0.51, 1.0])
+def test_unlike_cells_are_not_found(alike: float) -> None:
+    other = descriptor(1) - descriptor(1) @ descriptor(0) * descriptor(0)
+    other *= np.sqrt(1 - alike**2) / np.linalg.norm(other)
+    grid = asked_at((30, 40, alike * descriptor(0) + other))
+    found = placed((323.5, 243.5)).match_near(grid, CAMERA, T_map_cam, 20.0)
+    np.testing.assert_allclose(found.cosine, [alike] if alike > 0.5 else [], atol=1e-5)
+
+
+@pytest.mark.parametrize('share', [0.3, 0.7])
+def test_of_landmarks_with_the_same_cell_the_most_similar_one_counts(share: float) -> None:
+    """Even if the other lies in it, or in another square."""
+    other = max(range(1, M), key=lambda m: descriptor(m) @ descriptor(0))
+    mixed = share * descriptor(0) + (1 - share) * descriptor(other)
+    mixed /= np.linalg.norm(mixed)
+    assert min(descriptor(0) @ mixed, descriptor(other) @ mixed) > 0.5
+    best = descriptor(0 if share > 0.5 else other)
+    middle, grid = (323.5, 243.5), asked_at((30, 40, mixed))
+    for there in (middle, (330, 250), (350, 243.5), (287, 243.5)):
+        for pixels in ((there, middle), (middle, there)):
+            matcher = placed(*pixels, numbers=(0, other))
+            found = matcher.match_near(grid, CAMERA, T_map_cam, 40.0)
+            assert found.cells.tolist() == [[30, 40]]
+            np.testing.assert_allclose(found.wanted[0], best, atol=1e-6)
+            assert found.cosine[0] == pytest.approx(best @ mixed, abs=1e-5)
+
+
+def test_nothing_near_a_camera_that_looks_away(matcher: Matcher) -> None:
+    away = T_map_cam @ se3.exp([0, 0, -500, 0, np.pi, 0])
+    check_found(matcher.match_near(some_grid(), CAMERA, away, 50.0), {})
+    check_found(matcher.match_near(asked_at(), CAMERA, T_map_cam, 50.0), {})
+
+
+@pytest.mark.parametrize('shape', [(H, WIDE, D + 1), (H, WIDE, C), (H * WIDE, D), (D,), ()])
+def test_a_grid_of_another_encoder_is_refused(matcher: Matcher, shape: tuple[int, ...]) -> None:
+    with pytest.raises(VlocError, match='grid has shape'):
+        matcher.match_near(np.zeros(shape, np.float32), CAMERA, T_map_cam, 50.0)
 
 
 # --- pictures ---

@@ -142,6 +142,28 @@ def test_a_neighbour_more_alike_is_moved_to(cell: tuple[int, int], step: tuple[i
     assert np.abs(found - centre(*top)).max() < 4 < np.abs(found - centre(*cell)).max()
 
 
+@pytest.mark.parametrize('step', [s for s in AROUND if s != (0, 0)])
+@pytest.mark.parametrize('cell', [(2, 3), *BORDER])
+def test_ties_stay_at_the_cell(cell: tuple[int, int], step: tuple[int, int]) -> None:
+    """One beside it is as much alike; what is beyond that has no part then."""
+    (i, j), (down, right) = cell, step
+    likeness = np.full((H, W), -0.95)
+    likeness[cell] = 0.5
+    if not (0 <= i + down < H and 0 <= j + right < W):
+        np.testing.assert_allclose(one(likeness, cell), centre(i, j), atol=1e-3)
+        return
+    likeness[i + down, j + right] = 0.5
+    if 0 <= i + 2 * down < H and 0 <= j + 2 * right < W:
+        likeness[i + 2 * down, j + 2 * right] = 0.5
+    found = one(likeness, cell)
+    np.testing.assert_allclose(found, centre(i + down / 2, j + right / 2), atol=1e-3)
+
+
+@pytest.mark.parametrize('cell', [(2, 3), (1, 1)])
+def test_where_all_is_alike_the_middle_of_the_cell(cell: tuple[int, int]) -> None:
+    np.testing.assert_allclose(one(np.full((H, W), 0.5), cell), centre(*cell), atol=1e-9)
+
+
 def test_no_further_than_one_cell() -> None:
     """A cell that is more alike still, but two away, takes part and is not moved to."""
     likeness = np.full((H, W), 0.1)
@@ -191,18 +213,23 @@ def test_nothing_given_is_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ('grid', 'wanted', 'says'),
+    ('grid', 'cells', 'wanted', 'says'),
     [
-        ((4, D), (2, D), 'grid has shape'),
-        ((1, 4, 5, D), (2, D), 'grid has shape'),
-        ((4, 5, D), (2, D + 1), 'wanted has shape'),
-        ((4, 5, D), (3, D), 'wanted has shape'),
-        ((4, 5, D), (1, D), 'wanted has shape'),
-        ((4, 5, D), (D,), 'wanted has shape'),
+        ((4, D), (2, 2), (2, D), 'grid has shape'),
+        ((1, 4, 5, D), (2, 2), (2, D), 'grid has shape'),
+        ((4, 5, D), (2,), (2, D), 'cells has shape'),
+        ((4, 5, D), (2, 3), (2, D), 'cells has shape'),
+        ((4, 5, D), (2, 1), (2, D), 'cells has shape'),
+        ((4, 5, D), (1, 2, 2), (2, D), 'cells has shape'),
+        ((4, 5, D), (0,), (0, D), 'cells has shape'),
+        ((4, 5, D), (2, 2), (2, D + 1), 'wanted has shape'),
+        ((4, 5, D), (2, 2), (3, D), 'wanted has shape'),
+        ((4, 5, D), (2, 2), (1, D), 'wanted has shape'),
+        ((4, 5, D), (2, 2), (D,), 'wanted has shape'),
     ],
 )
 def test_misshapen_questions_are_refused(
-    grid: tuple[int, ...], wanted: tuple[int, ...], says: str
+    grid: tuple[int, ...], cells: tuple[int, ...], wanted: tuple[int, ...], says: str
 ) -> None:
     with pytest.raises(VlocError, match=f'^{says}'):
-        finer(some(*grid), np.zeros((2, 2), int), some(*wanted))
+        finer(some(*grid), np.zeros(cells, int), some(*wanted))

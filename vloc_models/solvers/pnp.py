@@ -29,6 +29,7 @@ class PnpConfig:
     """How a pose is searched for."""
 
     inlier_px: float = 10.0  # a point reprojected further off does not count
+    best_share: float = 0.5  # of that: those nearer refine the pose in the end
     min_iterations: int = 50
     max_iterations: int = 4000
     success_probability: float = 0.99
@@ -83,6 +84,8 @@ def solve_pnp(
         T_base_map = _ransac(sightings, config, start)
     if T_base_map is None:
         return None
+    closer = _refined(sightings, T_base_map, config.best_share * config.inlier_px)
+    T_base_map = T_base_map if closer is None else closer
     inliers = [_inliers(s, T_base_map, config.inlier_px) for s in sightings]
     kept = [_only(s, keep) for s, keep in zip(sightings, inliers, strict=True)]
     count = sum(len(s.pixels) for s in kept)
