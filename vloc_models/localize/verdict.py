@@ -15,7 +15,7 @@ class VerdictConfig:
     min_inlier_ratio: float = 0.4
     min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
     max_sigma_m: float = 0.05  # largest standard deviation of the position
-    chance_inlier_ratio: float = 0.04  # below it there is no pose; other places reach 0.02
+    chance_inlier_ratio: float = 0.15  # below it there is no pose; other places reach 0.25
 
     def judge(self, estimate: PoseEstimate | None, seen: int) -> tuple[Verdict, str]:
         """The verdict and its reason.

@@ -207,10 +207,15 @@ class Matcher:
         column, row = (np.arange(n) * STRIDE + (STRIDE - 1) / 2 for n in (w, h))
         for some in _neighbours(u, v):  # landmarks that can be found in the same part of the grid
             below, right = (
-                slice(*np.searchsorted(centres, [x.min() - reach_px, x.max() + reach_px]))
+                slice(
+                    np.searchsorted(centres, x.min() - reach_px),
+                    np.searchsorted(centres, x.max() + reach_px, 'right'),
+                )
                 for centres, x in ((row, v[some]), (column, u[some]))
             )
             part = grid[below, right]
+            if not part.size:
+                continue
             likeness = self._unit[among[some]] @ part.reshape(-1, D).T
             along = np.abs(row[below] - v[some, None]) > reach_px
             across = np.abs(column[right] - u[some, None]) > reach_px
