@@ -33,7 +33,7 @@ MOUNTS = (
     se3.transform([[-1, 0, 0], [0, 0, -1], [0, -1, 0]], [0, -0.1, 0.6]),
 )
 T_map_base = se3.exp([4, -3, 1, 0.1, -0.2, 2.5])
-INNER = 262  # at least, of 300 cells: those at the edge are not looked for near a guess
+INNER = 265  # at least, of 300 cells: those at the edge are not looked for near a guess
 PLACES = 12  # of the map, besides the right one
 
 
@@ -270,7 +270,9 @@ def test_another_place_that_looks_alike_is_told(share: float) -> None:
     rival = search.rival(best)
     assert best.inliers >= INNER
     assert rival is not None
-    assert rival.inliers == pytest.approx(share * 278, rel=0.05)
+    pixels = cells[0].spots.pixels[: round(share * 300)]
+    inner = ((pixels > 16) & (pixels < [640 - 16, 480 - 16])).all(1).sum()
+    assert 0.98 * inner <= rival.inliers <= len(pixels)
     assert rival.T_map_base is not None
     assert np.linalg.norm(rival.T_map_base[:3, 3] - T_map_base[:3, 3]) > 20
 
@@ -349,7 +351,9 @@ def test_places_between_cells_are_found_and_the_pose_is_nearer() -> None:
     for seed in range(8):
         cells, matcher, places = between_cells(seed)
         answer = first_anywhere(cells, matcher, Solver())
-        assert answer.inliers > 0.85 * len(places)
+        inner = ((places > 16) & (places < [640 - 16, 480 - 16])).all(1).sum()
+        assert inner > 400
+        assert answer.inliers > 0.98 * inner
         (seen,) = answer.observations
         points = scene_points(cells[0], matcher)
         number = {tuple(point): n for n, point in enumerate(points.tolist())}

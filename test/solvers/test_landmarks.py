@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from vloc_models.errors import MapError, VlocError
+from vloc_models.errors import VlocError
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.solvers import landmarks
@@ -275,79 +275,6 @@ def test_near_where_they_are_seen(matcher: Matcher, reach: float) -> None:
     check_found(matcher.match_near(grid, CAMERA, T_map_cam, reach), expected)
 
 
-def placed(*seen: tuple[float, float], depth: float = 5, numbers: Any = (0,)) -> Matcher:
-    """Some landmarks, moved to where they are seen."""
-    number = np.array(numbers)
-    in_cam = CAMERA.unproject(np.array(seen, float)) * depth
-    points = se3.apply(T_map_cam, in_cam).astype(np.float32)
-    few = replace(MARKS, points=points, descriptors=MARKS.descriptors[number])
-    return Matcher(replace(few, picture=PICTURE[number]))
-
-
-@pytest.mark.parametrize(
-    ('pixel', 'inside'),
-    [
-        ((320, 240), True),
-        *(((u, 240), inside) for u, inside in ((15.5, False), (16.5, True))),
-        *(((u, 240), inside) for u, inside in ((623.5, True), (624.5, False))),
-        *(((320, v), inside) for v, inside in ((15.5, False), (16.5, True))),
-        *(((320, v), inside) for v, inside in ((463.5, True), (464.5, False))),
-        ((-50, 240), False),
-        ((320, 600), False),
-    ],
-)
-def test_the_edge_is_left_out(pixel: tuple[float, float], inside: bool) -> None:
-    """Also where the very cell that it lies in looks like it."""
-    grid = np.broadcast_to(descriptor(0), (H, WIDE, D)).astype(np.float32)
-    for reach in (20.0, 144.0):
-        found = placed(pixel).match_near(grid, CAMERA, T_map_cam, reach)
-        assert len(found.cells) == inside
-
-
-@pytest.mark.parametrize(('depth', 'seen'), [(5, True), (0.1, True), (-0.1, False), (-5, False)])
-def test_what_is_behind_the_camera_is_not_seen(depth: float, seen: bool) -> None:
-    """Also on the very axis."""
-    grid = np.broadcast_to(descriptor(0), (H, WIDE, D)).astype(np.float32)
-    found = placed((300, 250), depth=depth).match_near(grid, CAMERA, T_map_cam, 20.0)
-    assert len(found.cells) == seen
-
-
-@pytest.mark.parametrize('step', [(0, 0), (0, 3), (0, -3), (3, 0), (-3, 0), (3, -3)])
-def test_cells_within_reach_each_way(step: tuple[int, int]) -> None:
-    row, column = 30 + step[0], 40 + step[1]
-    matcher, grid = placed((323.5, 243.5)), asked_at((row, column, descriptor(0)))
-    assert matcher.match_near(grid, CAMERA, T_map_cam, 24.1).cells.tolist() == [[row, column]]
-    beyond = matcher.match_near(grid, CAMERA, T_map_cam, 23.9)
-    assert len(beyond.cells) == (step == (0, 0))
-
-
-@pytest.mark.parametrize('alike', [-0.9, 0.0, 0.49, 0.51, 1.0])
-def test_unlike_cells_are_not_found(alike: float) -> None:
-    other = descriptor(1) - descriptor(1) @ descriptor(0) * descriptor(0)
-    other *= np.sqrt(1 - alike**2) / np.linalg.norm(other)
-    grid = asked_at((30, 40, alike * descriptor(0) + other))
-    found = placed((323.5, 243.5)).match_near(grid, CAMERA, T_map_cam, 20.0)
-    np.testing.assert_allclose(found.cosine, [alike] if alike > 0.5 else [], atol=1e-5)
-
-
-@pytest.mark.parametrize('share', [0.3, 0.7])
-def test_of_landmarks_with_the_same_cell_the_most_similar_one_counts(share: float) -> None:
-    """Even if the other lies in it, or in another square."""
-    other = max(range(1, M), key=lambda m: descriptor(m) @ descriptor(0))
-    mixed = share * descriptor(0) + (1 - share) * descriptor(other)
-    mixed /= np.linalg.norm(mixed)
-    assert min(descriptor(0) @ mixed, descriptor(other) @ mixed) > 0.5
-    best = descriptor(0 if share > 0.5 else other)
-    middle, grid = (323.5, 243.5), asked_at((30, 40, mixed))
-    for there in (middle, (330, 250), (350, 243.5), (287, 243.5)):
-        for pixels in ((there, middle), (middle, there)):
-            matcher = placed(*pixels, numbers=(0, other))
-            found = matcher.match_near(grid, CAMERA, T_map_cam, 40.0)
-            assert found.cells.tolist() == [[30, 40]]
-            np.testing.assert_allclose(found.wanted[0], best, atol=1e-6)
-            assert found.cosine[0] == pytest.approx(best @ mixed, abs=1e-5)
-
-
 def test_nothing_near_a_camera_that_looks_away(matcher: Matcher) -> None:
     away = T_map_cam @ se3.exp([0, 0, -500, 0, np.pi, 0])
     check_found(matcher.match_near(some_grid(), CAMERA, away, 50.0), {})
@@ -436,67 +363,3 @@ def test_in_several_blocks_as_in_one(matcher: Matcher, monkeypatch: pytest.Monke
     whole = matcher.voted_pictures(asked, sure, 10)
     monkeypatch.setattr(landmarks, '_AT_ONCE', 33)
     np.testing.assert_array_equal(matcher.voted_pictures(asked, sure, 10), whole)
-
-
-# --- files ---
-
-
-def test_there_and_back() -> None:
-    back = Landmarks.of_arrays(MARKS.arrays(), 'site/landmarks.npz')
-    for name, values in MARKS.arrays().items():
-        np.testing.assert_array_equal(back.arrays()[name], values)
-
-
-@pytest.mark.parametrize(
-    ('change', 'says'),
-    [
-        ({'points': MARKS.points.astype(np.float64)}, 'does not hold landmarks'),
-        ({'more': MARKS.points}, 'does not hold landmarks'),
-        ({'points': MARKS.points[1:]}, 'not whole'),
-        ({'points': MARKS.points[:, :2]}, 'not whole'),
-        ({'points': MARKS.points * np.float32(np.nan)}, 'not whole'),
-        ({'axes': AXES * np.float32(np.inf)}, 'not whole'),
-        ({'axes': AXES[:, 1:]}, 'not whole'),
-        ({'axes': AXES[:0]}, 'not whole'),
-        ({'axes': AXES[0]}, 'not whole'),
-        (
-            {'descriptors': MARKS.descriptors[:0], 'points': POINTS[:0], 'picture': PICTURE[:0]},
-            'not whole',
-        ),
-        ({'descriptors': MARKS.descriptors[0]}, 'not whole'),
-        ({'picture': PICTURE[1:]}, 'not whole'),
-        ({'picture': PICTURE - 1}, 'not whole'),
-        ({'picture': PICTURE + 1}, 'not whole'),
-        ({'T_map_cam': MARKS.T_map_cam[:, :3]}, 'not whole'),
-        ({'T_map_cam': MARKS.T_map_cam * np.float32(np.nan)}, 'not whole'),
-        ({'T_map_cam': MARKS.T_map_cam[:9], 'places': MARKS.places[:9]}, 'not whole'),
-        ({'words': WORDS[:, 1:]}, 'not whole'),
-        ({'words': WORDS[1:]}, 'not whole'),
-        ({'words': WORDS[0]}, 'not whole'),
-        ({'words': WORDS[:0], 'places': MARKS.places[:, :0]}, 'not whole'),
-        ({'words': WORDS * np.float32(np.nan)}, 'not whole'),
-        ({'words': WORDS.astype(np.float64)}, 'does not hold landmarks'),
-        ({'places': MARKS.places[1:]}, 'not whole'),
-        ({'places': MARKS.places[:, 1:]}, 'not whole'),
-        ({'places': MARKS.places[0]}, 'not whole'),
-        ({'places': MARKS.places.astype(np.float32)}, 'does not hold landmarks'),
-        ({'T_map_cam': MARKS.T_map_cam * np.float32(1.1)}, 'not whole: a picture has'),
-        ({'T_map_cam': MARKS.T_map_cam[:, [1, 0, 2, 3]]}, 'not whole: a picture mirrors'),
-    ],
-)
-def test_damaged_files(change: dict[str, Any], says: str) -> None:
-    with pytest.raises(MapError, match=f'site/landmarks.npz: .*{says}'):
-        Landmarks.of_arrays(MARKS.arrays() | change, 'site/landmarks.npz')
-
-
-@pytest.mark.parametrize('name', ['words', 'places', 'T_map_cam'])
-def test_files_of_which_a_part_is_missing(name: str) -> None:
-    """As those of older versions."""
-    arrays = {k: x for k, x in MARKS.arrays().items() if k != name}
-    with pytest.raises(MapError, match='does not hold landmarks'):
-        Landmarks.of_arrays(arrays, 'site/landmarks.npz')
-
-
-def test_an_empty_file() -> None:
-    with pytest.raises(MapError, match='does not hold landmarks'):
-        Landmarks.of_arrays({}, 'site/landmarks.npz')
