@@ -72,7 +72,7 @@ class Knowing:
         points[::7] = np.nan
         seen = SceneCoordinates(pixels, points, np.ones(len(pixels), np.float32))
         fix = Fix(0, Verdict.NONE, 'not asked')
-        return Answer(fix, (Observation(seen, camera, view.T_base_cam),))
+        return Answer(fix, (Observation(seen, camera, view.T_base_cam),), None)
 
 
 @pytest.fixture(scope='session')

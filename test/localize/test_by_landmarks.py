@@ -7,6 +7,7 @@ that a landmark is in the middle of its cell, but where a test says that it is n
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.localize.by_landmarks import Answer, Asked, Search
+from vloc_models.localize.by_landmarks import Answer, Asked, Search, Solve
 from vloc_models.localize.cells import Cells
 from vloc_models.localize.verdict import VerdictConfig
-from vloc_models.records import Fix, Verdict
+from vloc_models.records import Fix, PoseEstimate, Verdict
 from vloc_models.solvers.landmarks import Landmarks, Matcher, Matches, whole_picture
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 from vloc_models.solvers.spots import Spots, centres
@@ -61,7 +62,7 @@ class Solver:
         estimate = solve_pnp(seen, PnpConfig(), prior)
         verdict, reason = VerdictConfig().judge(estimate, 0)
         fix = Fix(0, verdict, reason, None if verdict is Verdict.NONE else estimate)
-        self.answers.append(Answer(fix, tuple(seen)))
+        self.answers.append(Answer(fix, tuple(seen), estimate))
         return self.answers[-1]
 
 
@@ -117,14 +118,20 @@ def scene(
 
 
 def first_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
-    return next(Search.of(cells, matcher, solver).anywhere())
+    return next(search_of(cells, matcher, solver).anywhere())
 
 
 def best_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
-    answers = Search.of(cells, matcher, solver).anywhere()
-    return max(
-        answers, key=lambda a: (a.accepted, a.fix.estimate.inliers if a.fix.estimate else 0)
-    )
+    search = search_of(cells, matcher, solver)
+    return reduce(Answer.better, [*search.anywhere(), *search.one_by_one()])
+
+
+def search_of(cells: list[Cells], matcher: Matcher, solver: Solve) -> Search:
+    return Search.of(cells, matcher, solver, solver)
+
+
+def inliers(answer: Answer) -> int:
+    return 0 if answer.estimate is None else answer.estimate.inliers
 
 
 def unit(rows: Array) -> Array:
@@ -171,28 +178,43 @@ def test_what_is_in_view_improves_a_pose(mounts: Sequence[Array]) -> None:
 def test_around_a_guess_pictures_are_not_searched(mounts: Sequence[Array], twins: float) -> None:
     cells, matcher = scene(twins, mounts)
     guess = T_map_base @ se3.exp([0.3, -0.2, 0.1, 0, 0.05, 0.1])
-    check(Search.of(cells, matcher, Solver()).around(guess), INNER * len(mounts))
+    check(search_of(cells, matcher, Solver()).around(guess), INNER * len(mounts))
     assert matcher.whole == 0
 
 
-def test_the_likely_pictures_own_poses_are_tried() -> None:
-    cells, matcher = scene(1.0)
+@pytest.mark.parametrize('mounts', [MOUNTS[:1], MOUNTS])
+def test_pictures_are_tried_one_by_one_the_best_first(mounts: Sequence[Array]) -> None:
+    cells, matcher = scene(1.0, mounts)
+    best, *others = search_of(cells, matcher, Solver()).one_by_one()
+    check(best, INNER * len(mounts))
+    assert len(others) == 4  # of 10 pictures
+    assert not any(answer.elsewhere(best) for answer in others if answer.accepted)
+
+
+def test_a_guess_too_weak_to_be_told_is_improved() -> None:
+    cells, matcher = scene(0.0)
     solver = Solver()
+    points = scene_points(cells[0], matcher)
+    points[60:] = np.random.default_rng(0).uniform(-9, 9, points[60:].shape)
+    some = solver([told(cells[0], points)], None)
+    weak = replace(some, fix=Fix(0, Verdict.NONE, 'not told'))
+    check(search_of(cells, matcher, solver).improved(weak), INNER)
 
-    def no_pose_at_first(seen: Sequence[Observation], prior: Array | None) -> Answer:
-        if prior is None:
-            return Answer(Fix(0, Verdict.NONE, 'not asked'), ())
-        return solver(seen, prior)
 
-    answers = Search.of(cells, matcher, no_pose_at_first).anywhere()
-    check(max(answers, key=lambda a: a.accepted), INNER)
+@pytest.mark.parametrize(('ratio', 'clear'), [(0.55, False), (0.65, True)])
+def test_an_answer_is_clear_where_places_of_a_like_pattern_do_not_reach(
+    ratio: float, clear: bool
+) -> None:
+    estimate = PoseEstimate(np.eye(4), np.eye(6), 100, ratio, 1.0, 1.0)
+    assert Answer(Fix(0, Verdict.ACCEPTED, '', estimate), (), estimate).clear is clear
+    assert not Answer(Fix(0, Verdict.WEAK, '', estimate), (), estimate).clear
 
 
 def test_around_a_guess_any_cell_will_do() -> None:
     """Also those that are not among the surest."""
     cells, matcher = scene(0.0)
     spots = replace(cells[0].spots, cells=cells[0].spots.cells[:20], sure=np.ones(20, np.float32))
-    answer = Search.of([replace(cells[0], spots=spots)], matcher, Solver()).around(T_map_base)
+    answer = search_of([replace(cells[0], spots=spots)], matcher, Solver()).around(T_map_base)
     check(answer, INNER)
     (seen,) = answer.observations
     edge = np.minimum(seen.coordinates.pixels, (639, 479) - seen.coordinates.pixels)
@@ -202,20 +224,20 @@ def test_around_a_guess_any_cell_will_do() -> None:
 @pytest.mark.parametrize('guess', [se3.exp([50, 0, 0, 0, 0, 1]), np.eye(4)])
 def test_a_wrong_guess_is_not_accepted(guess: Array) -> None:
     cells, matcher = scene(0.5)
-    assert not Search.of(cells, matcher, Solver()).around(guess).accepted
+    assert not search_of(cells, matcher, Solver()).around(guess).accepted
 
 
 def test_another_place_is_not_accepted() -> None:
     _, matcher = scene(0.5)
     elsewhere = [Cells(unlike(np.random.default_rng(1), 300), CAMERA, MOUNTS[0])]
-    search = Search.of(elsewhere, matcher, Solver())
+    search = search_of(elsewhere, matcher, Solver())
     assert not search.around(T_map_base).accepted
     assert not best_anywhere(elsewhere, matcher, Solver()).accepted
 
 
 def test_nothing_in_view_of_a_guess() -> None:
     cells, matcher = scene(0.0)
-    answer = Search.of(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
+    answer = search_of(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
     assert answer.fix.verdict is Verdict.NONE
 
 
@@ -226,15 +248,15 @@ def test_a_pose_that_is_about_right_is_improved_where_it_is(twins: float) -> Non
     points = scene_points(cells[0], matcher) + np.random.default_rng(0).normal(0, 0.02, (300, 3))
     first = solver([told(cells[0], points)], None)
     assert first.accepted
-    assert first.inliers > INNER  # with those at the edge, that are not looked for again
-    check(Search.of(cells, matcher, solver).improved(first), INNER)
+    assert inliers(first) > INNER  # with those at the edge, that are not looked for again
+    check(search_of(cells, matcher, solver).improved(first), INNER)
     assert (matcher.whole, matcher.near) == (0, 1)
 
 
 def test_no_pose_cannot_be_improved() -> None:
     cells, matcher = scene(0.0)
-    none = Answer(Fix(0, Verdict.NONE, 'nothing'), ())
-    assert Search.of(cells, matcher, Solver()).improved(none) is none
+    none = Answer(Fix(0, Verdict.NONE, 'nothing'), (), None)
+    assert search_of(cells, matcher, Solver()).improved(none) is none
 
 
 def two_places(share: float) -> tuple[list[Cells], Matcher]:
@@ -265,21 +287,21 @@ def two_places(share: float) -> tuple[list[Cells], Matcher]:
 @pytest.mark.parametrize('share', [0.3, 0.8, 1.0])
 def test_another_place_that_looks_alike_is_told(share: float) -> None:
     cells, matcher = two_places(share)
-    search = Search.of(cells, matcher, Solver())
+    search = search_of(cells, matcher, Solver())
     best = search.around(T_map_base)
     rival = search.rival(best)
-    assert best.inliers >= INNER
+    assert inliers(best) >= INNER
     assert rival is not None
     pixels = cells[0].spots.pixels[: round(share * 300)]
     inner = ((pixels > 16) & (pixels < [640 - 16, 480 - 16])).all(1).sum()
-    assert 0.98 * inner <= rival.inliers <= len(pixels)
+    assert 0.98 * inner <= inliers(rival) <= len(pixels)
     assert rival.T_map_base is not None
     assert np.linalg.norm(rival.T_map_base[:3, 3] - T_map_base[:3, 3]) > 20
 
 
 def test_a_place_like_no_other_has_no_rival() -> None:
     cells, matcher = scene(0.0)
-    search = Search.of(cells, matcher, Solver())
+    search = search_of(cells, matcher, Solver())
     assert search.rival(search.around(T_map_base)) is None
 
 
@@ -353,7 +375,7 @@ def test_places_between_cells_are_found_and_the_pose_is_nearer() -> None:
         answer = first_anywhere(cells, matcher, Solver())
         inner = ((places > 16) & (places < [640 - 16, 480 - 16])).all(1).sum()
         assert inner > 400
-        assert answer.inliers > 0.98 * inner
+        assert inliers(answer) > 0.98 * inner
         (seen,) = answer.observations
         points = scene_points(cells[0], matcher)
         number = {tuple(point): n for n, point in enumerate(points.tolist())}

@@ -295,10 +295,10 @@ def test_two_places_that_explain_it_alike_are_both_told(
     make: Callable[..., Localizer], monkeypatch: pytest.MonkeyPatch, share: float, verdict: Verdict
 ) -> None:
     def rival(search: Search, best: Answer) -> Answer:
-        assert best.fix.estimate is not None
-        count = int(share * best.inliers)
-        away = replace(best.fix.estimate, T_map_base=np.eye(4), inliers=count)
-        return replace(best, fix=replace(best.fix, estimate=away))
+        assert best.estimate is not None
+        count = int(share * best.estimate.inliers)
+        away = replace(best.estimate, T_map_base=np.eye(4), inliers=count)
+        return replace(best, estimate=away)
 
     monkeypatch.setattr(Search, 'rival', rival)
     fix = replace(make(), landmarks=Marks(Head())).locate([view(0)], stamp_ns=3)

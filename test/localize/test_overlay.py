@@ -41,7 +41,7 @@ def answer(
     coordinates = SceneCoordinates(PIXELS.astype(float), found, np.ones(len(PIXELS), np.float32))
     seen = Observation(coordinates, CAMERA, T_BASE_CAM)
     other = Observation(coordinates, CAMERA, np.eye(4))  # a second camera is not drawn
-    return Answer(Fix(0, verdict, 'half of it', estimate), (seen, other))
+    return Answer(Fix(0, verdict, 'half of it', estimate), (seen, other), estimate)
 
 
 def coloured(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

@@ -2,18 +2,19 @@
 
 The map's pictures that look most like what is seen are found first, and cells are matched with
 the landmarks of these. That gives a guess of the pose; matched again, now each with the landmarks
-that would be seen near it from there, many more cells find theirs.
+that would be seen near it from there, many more cells find theirs. Pictures of other places draw
+matches away from the right one, so that each picture is then tried alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.localize.cells import Cells
-from vloc_models.records import Fix, SceneCoordinates, Verdict
+from vloc_models.records import Fix, PoseEstimate, SceneCoordinates, Verdict
 from vloc_models.solvers.landmarks import Matcher, Matches
 from vloc_models.solvers.pnp import Observation
 from vloc_models.solvers.subcell import finer
@@ -21,9 +22,10 @@ from vloc_models.solvers.subcell import finer
 Array = NDArray[np.float64]
 _ALIKE = 10  # pictures that are matched with, for each camera
 _WIDELY = 30  # pictures among which another place is looked for
-_TRIED = 3  # pictures whose own pose is taken for a guess, for each camera
+_IMPROVED = 5  # of the guesses from single pictures
 _FAR_M, _FAR_RAD = 1.5, np.radians(60)  # from here on it is another place
 _AROUND_POSE, _AROUND_GUESS = 0.06, 0.3  # of a picture's width: how far off landmarks may be
+_CLEAR = 0.6  # of the matches: places of the same pattern, as brick walls, reach 0.56
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Answer:
 
     fix: Fix
     observations: tuple[Observation, ...]  # one a view, in the pixels of its working size
+    estimate: PoseEstimate | None  # what was solved; the fix does not tell one that is too weak
 
     @property
     def accepted(self) -> bool:
@@ -39,18 +42,28 @@ class Answer:
         return self.fix.verdict is Verdict.ACCEPTED
 
     @property
-    def T_map_base(self) -> Array | None:
-        """The fix's pose, however weak."""
-        return None if self.fix.estimate is None else self.fix.estimate.T_map_base
+    def clear(self) -> bool:
+        """Whether no other place needs to be tried."""
+        return self.accepted and self.estimate is not None and self.estimate.inlier_ratio > _CLEAR
 
     @property
-    def inliers(self) -> int:
-        """How many points support it."""
-        return 0 if self.fix.estimate is None else self.fix.estimate.inliers
+    def T_map_base(self) -> Array | None:
+        """The pose, however weak."""
+        return None if self.estimate is None else self.estimate.T_map_base
+
+    def elsewhere(self, other: 'Answer') -> bool:
+        """Whether it names another place than another answer."""
+        a, b = self.T_map_base, other.T_map_base
+        return a is not None and b is not None and _far(a, b)
+
+    @property
+    def support(self) -> float:
+        """How well it explains what is seen: inliers times their share."""
+        return 0.0 if self.estimate is None else self.estimate.inliers * self.estimate.inlier_ratio
 
     def better(self, other: 'Answer') -> 'Answer':
         """The one of two answers to the same pictures that has more support; this one if alike."""
-        return max(self, other, key=_support)
+        return max(self, other, key=lambda answer: (answer.accepted, answer.support))
 
 
 Solve = Callable[[Sequence[Observation], Array | None], Answer]  # with a prior
@@ -87,11 +100,12 @@ class Search:
     asked: Sequence[Asked]  # one a camera
     matcher: Matcher
     solve: Solve
+    quick: Solve  # with less effort, for the guesses of many places
 
     @staticmethod
-    def of(cells: Sequence[Cells], matcher: Matcher, solve: Solve) -> 'Search':
+    def of(cells: Sequence[Cells], matcher: Matcher, solve: Solve, quick: Solve) -> 'Search':
         """For what each camera saw."""
-        return Search([Asked.of(c, matcher) for c in cells], matcher, solve)
+        return Search([Asked.of(c, matcher) for c in cells], matcher, solve, quick)
 
     def around(self, guess: Array) -> Answer:
         """From a pose T_map_base [4, 4] that may be wrong by much."""
@@ -105,14 +119,22 @@ class Search:
         return near if near.accepted else answer.better(near)
 
     def anywhere(self) -> Iterator[Answer]:
-        """From nothing."""
-        yield self._among([a.alike[:_ALIKE] for a in self.asked])
+        """From nothing, by all pictures that look alike."""
+        yield self.improved(self._among([a.alike[:_ALIKE] for a in self.asked]))
         voted = self.matcher.voted_pictures
-        yield self._among([voted(a.short, a.cells.spots.sure, _ALIKE) for a in self.asked])
-        for a in self.asked:
-            for number in a.alike[:_TRIED].tolist():
-                T_map_cam = self.matcher.T_map_cam(number)
-                yield self.around(T_map_cam @ se3.inverse(a.cells.T_base_cam))
+        found = [voted(a.short, a.cells.spots.sure, _ALIKE) for a in self.asked]
+        yield self.improved(self._among(found))
+
+    def one_by_one(self) -> Iterator[Answer]:
+        """From nothing, by single pictures; those that explain most are improved."""
+        quick, nothing = replace(self, solve=self.quick), np.zeros(0, int)
+        guesses = [
+            quick._among([a.alike[n : n + 1] if a is asked else nothing for a in self.asked])
+            for asked in self.asked
+            for n in range(min(_ALIKE, len(asked.alike)))
+        ]
+        for guess in sorted(guesses, key=lambda guess: -guess.support)[:_IMPROVED]:
+            yield self.improved(guess)
 
     def rival(self, best: Answer) -> Answer | None:
         """The answer of another place that looks alike; None if no such picture is in the map."""
@@ -122,9 +144,9 @@ class Search:
         ]
         if not any(map(len, elsewhere)):
             return None
-        found = self._among(elsewhere)
-        other = found.T_map_base
-        return found if other is not None and _far(other, best.T_map_base) else None
+        quick = replace(self, solve=self.quick)
+        found = quick.improved(quick._among(elsewhere))
+        return found if found.elsewhere(best) else None
 
     def _elsewhere(self, pictures: NDArray[np.int64], T_map_cam: Array) -> NDArray[np.int64]:
         """Those that were taken far from a camera's pose."""
@@ -137,7 +159,7 @@ class Search:
             a.seen(self.matcher.match(a.short, a.cells.spots.cells, p))
             for a, p in zip(self.asked, pictures, strict=True)
         ]
-        return self.improved(self.solve(seen, None))
+        return self.solve(seen, None)
 
     def _near(self, T_map_base: Array, reach: float) -> Answer:
         seen = []
@@ -151,7 +173,3 @@ class Search:
 def _far(a: Array, b: Array) -> bool:
     turned = float(se3.angle_rad(a[:3, :3].T @ b[:3, :3]))
     return bool(np.linalg.norm(a[:3, 3] - b[:3, 3]) > _FAR_M) or turned > _FAR_RAD
-
-
-def _support(answer: Answer) -> tuple[bool, int]:
-    return answer.accepted, answer.inliers

@@ -10,6 +10,7 @@ map's landmarks, or by the map's head, and those of all cameras go through one P
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -43,8 +44,8 @@ class LocalizerConfig:
     every: int = 2  # use the surest of n by n cells: time against precision
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
-    rival_share: float = 0.7  # of the inliers, with which another place is no worse
-    rival_iterations: int = 200  # of RANSAC: a place that is no worse is found soon
+    rival_share: float = 0.6  # of the support, with which another place is no worse
+    quick_iterations: int = 500  # of RANSAC, for the guesses and rivals
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -112,50 +113,50 @@ class Localizer:
             raise VlocError('locate: no view is given', 'give at least one picture')
         if prior is not None:
             check_se3(prior, 'prior')
-        short_side = self.info.encoder.short_side_px
-        cells = [
-            encode(self.encoder, working_view(view, short_side), self.config.every)
-            for view in views
-        ]
         solve = self._solver(stamp_ns)
         if self.landmarks is None:
-            return solve([self._ask_head(c) for c in cells], prior)
-        search, best = Search.of(cells, self.landmarks, solve), None
-        for answer in self._attempts(search, prior):
-            best = answer if best is None else best.better(answer)
-            if answer.accepted:
-                return self._alone(answer, search)
-        assert best is not None
-        return best
+            return solve([self._ask_head(c) for c in self._cells(views)], prior)
+        quick = self._solver(stamp_ns, self.config.quick_iterations)
+        search = Search.of(self._cells(views), self.landmarks, solve, quick)
+        tried = [] if prior is None else [search.around(prior)]
+        if not any(answer.accepted for answer in tried):
+            for answer in self._attempts(search, prior):
+                tried.append(answer)
+                if answer.clear:
+                    break
+        best = reduce(Answer.better, tried)
+        return self._alone(best, search, tried) if best.accepted else best
 
-    def _alone(self, best: Answer, search: Search) -> Answer:
+    def _cells(self, views: Sequence[View]) -> list[Cells]:
+        """What each camera sees, encoded in the working size."""
+        working = (working_view(view, self.info.encoder.short_side_px) for view in views)
+        return [encode(self.encoder, view, self.config.every) for view in working]
+
+    def _alone(self, best: Answer, search: Search, tried: Sequence[Answer]) -> Answer:
         """An accepted answer, unless another place explains the pictures about as well."""
-        quick = self._solver(best.fix.stamp_ns, self.config.rival_iterations)
-        rival = replace(search, solve=quick).rival(best)
-        if rival is None:
+        rivals = [answer for answer in (search.rival(best), *tried) if answer is not None]
+        rivals = [answer for answer in rivals if answer.elsewhere(best)]
+        rival = max(rivals, key=lambda answer: answer.support, default=None)
+        if rival is None or rival.support < self.config.rival_share * best.support:
             return best
-        first, second = sorted((best, rival), key=lambda a: a.inliers, reverse=True)
-        if second.inliers < self.config.rival_share * first.inliers:
-            return first
-        estimates = (first.fix.estimate, second.fix.estimate)
-        reason = f'two places explain it: {first.inliers} and {second.inliers} inliers'
+        found = [a.estimate for a in (best, rival) if a.estimate is not None]
+        counts = ' and '.join(str(estimate.inliers) for estimate in found)
         fix = replace(
             best.fix,
             verdict=Verdict.AMBIGUOUS,
-            reason=reason,
+            reason=f'two places explain it: {counts} inliers',
             estimate=None,
-            candidates=tuple(e for e in estimates if e is not None),
+            candidates=tuple(found),
         )
-        return replace(first, fix=fix)
+        return replace(best, fix=fix)
 
     def _attempts(self, search: Search, prior: Array | None) -> Iterator[Answer]:
-        """Answers, the quickest first; most often the first one is accepted."""
-        if prior is not None:
-            yield search.around(prior)
+        """Answers, the quickest first; most often the first one is clear."""
         yield from search.anywhere()
         if self.head is not None:
             told = [self._ask_head(a.cells) for a in search.asked]
             yield search.improved(search.solve(told, prior))
+        yield from search.one_by_one()
 
     def _ask_head(self, cells: Cells) -> Observation:
         assert self.head is not None
@@ -175,7 +176,7 @@ class Localizer:
             count = sum(len(o.coordinates.pixels) for o in seen)
             verdict, reason = self.config.verdict.judge(estimate, count)
             told = None if verdict is Verdict.NONE else estimate
-            return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen))
+            return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen), estimate)
 
         return solve
 

@@ -27,7 +27,8 @@ def draw_map_points(
     seen = answer.observations[0]
     # what the localizer sees, and counts pixels in
     image = working_view(view, min(seen.camera.width, seen.camera.height)).image
-    T_map_base = answer.T_map_base if T_map_base is None else T_map_base
+    if T_map_base is None and answer.fix.estimate is not None:
+        T_map_base = answer.fix.estimate.T_map_base
     if T_map_base is None:
         return image
     T_cam_map = se3.inverse(T_map_base @ seen.T_base_cam)

@@ -12,7 +12,7 @@ class VerdictConfig:
     """What a pose needs to be told at all, and to be accepted."""
 
     min_inliers: int = 60
-    min_inlier_ratio: float = 0.4
+    min_inlier_ratio: float = 0.5
     min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
     max_sigma_m: float = 0.05  # largest standard deviation of the position
     chance_inlier_ratio: float = 0.15  # below it there is no pose; other places reach 0.25
