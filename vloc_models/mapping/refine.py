@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.geometry import se3
-from vloc_models.mapping.sightings import Picture, Sightings, by_picture
+from vloc_models.mapping.sightings import Picture, Sightings, by_picture, partners
 
 Array = NDArray[np.float64]
 _NUMBERS = 32  # of a feature
 _CELLS = 300  # of a picture, the surest; more than become landmarks
 _PARTNERS = 6  # pictures in which each is looked for
 _BASELINE = 0.04, 0.5  # of theirs, in depths of the picture
-_MAX_TURN = np.radians(35)  # between them
 _REACH_PX = 20.0  # how far off cells are looked for, each way
 _ALIKE = 0.6  # cosine from which cells may be the same
 _DEPTH_ERROR = 0.03  # of a measurement, relative
@@ -49,12 +48,15 @@ class _Found:
     good: NDArray[np.bool_]  # [N]
 
 
-def refine(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Refined:
+def refine(
+    sightings: Sightings, keyframes: Sequence[Keyframe], before: Refined | None = None
+) -> Refined:
     """Points of cells as other pictures see them, confirmed; what the sensor told is scaled.
 
     Args:
         sightings: with points where they are known.
         keyframes: all, as the sightings number them; only those with sightings are looked at.
+        before: what the sightings of some pictures are from; these stay, as the others' partners.
     """
     pictures = by_picture(_short(sightings), keyframes)
     centre = np.stack([k.T_map_cam[:3, 3] for k in keyframes])[sightings.picture]
@@ -71,12 +73,20 @@ def refine(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Refined:
         told = ratio[sensed & np.isfinite(ratio)]
         return ratio, float(np.median(told)) if len(told) >= _ENOUGH else 1.0
 
-    _, first = measure(pictures[:: max(1, len(pictures) // _TO_SCALE)])
+    if before is None:
+        new = pictures
+        _, first = measure(new[:: max(1, len(new) // _TO_SCALE)])
+    else:
+        known = sightings.seen_in(before.sightings)
+        sensed &= ~known
+        new, first = [p for p in pictures if not known[p.rows[0]]], before.depth_scale
     points = _moved(points, centre, np.where(sensed, first, 1.0))
-    ratio, second = measure(pictures)
+    ratio, second = measure(new)
+    second = second if before is None else 1.0  # the many knew the sensor's scale
     seen = np.isfinite(ratio)
     points = _moved(points, centre, np.where(seen, ratio, np.where(sensed, second, 1.0)))
-    refined = replace(sightings, points=points.astype(np.float32), confirmed=seen)
+    confirmed = sightings.confirmed | seen
+    refined = replace(sightings, points=points.astype(np.float32), confirmed=confirmed)
     return Refined(refined, first * second)
 
 
@@ -99,7 +109,8 @@ def _ratios(
     if not len(cells):
         return np.zeros(0)
     depth = se3.apply(picture.keyframe.T_cam_map, points)[:, 2]
-    beside = _partners(pictures, picture, float(np.median(depth)))
+    least, most = np.median(depth) * np.array(_BASELINE)
+    beside = partners(pictures, picture, (least, most), _PARTNERS)
     found = [_look_for(picture.features[cells], points, other) for other in beside]
     return _depths(picture, cells, depth, found) / depth
 
@@ -108,19 +119,6 @@ def _surest(sightings: Sightings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which of the rows with a point are most likely to be found again."""
     known = np.flatnonzero(np.isfinite(sightings.points[rows]).all(1))
     return known[np.argsort(-sightings.sure[rows[known]], kind='stable')[:_CELLS]]
-
-
-def _partners(pictures: Sequence[Picture], of: Picture, depth: float) -> list[Picture]:
-    """Pictures of about the same view from places some way beside, near ones and far ones."""
-    T = np.stack([p.keyframe.T_map_cam for p in pictures])
-    here = of.keyframe.T_map_cam
-    away = np.linalg.norm(T[:, :3, 3] - here[:3, 3], axis=1)
-    least, most = _BASELINE
-    turned = se3.angle_rad(here[:3, :3].T @ T[:, :3, :3])
-    fit = np.flatnonzero((away > least * depth) & (away < most * depth) & (turned < _MAX_TURN))
-    order = fit[np.argsort(away[fit])]
-    some = order[np.linspace(0, len(order) - 1, min(_PARTNERS, len(order))).astype(int)]
-    return [pictures[n] for n in some.tolist()]
 
 
 def _look_for(features: NDArray[np.float32], points: Array, other: Picture) -> _Found:

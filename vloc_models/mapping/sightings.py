@@ -1,7 +1,7 @@
 """What the pictures of a recording show: their surest cells, with measured map points."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from vloc_models.solvers.landmarks import unit
 
 Array = NDArray[np.float64]
 _EVERY = 2  # as in LocalizerConfig: the same cells will be asked for
+_MAX_TURN = np.radians(35)  # between pictures of about the same view
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,17 @@ class Sightings:
         """Those in some pictures, [K] of all; their numbers stay."""
         rows = pictures[self.picture]
         return Sightings(*(column[rows] for column in vars(self).values()))
+
+    def updated(self, other: 'Sightings') -> 'Sightings':
+        """With the points of another one, where it has the same."""
+        known = self.seen_in(other)
+        points, confirmed = self.points.copy(), self.confirmed.copy()
+        points[known], confirmed[known] = other.points, other.confirmed
+        return replace(self, points=points, confirmed=confirmed)
+
+    def seen_in(self, other: 'Sightings') -> NDArray[np.bool_]:
+        """[N] whether each is of a picture that another one has sightings of."""
+        return np.isin(self.picture, other.picture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +83,28 @@ def by_picture(sightings: Sightings, keyframes: Sequence[Keyframe]) -> list[Pict
         if len(rows):
             pictures.append(Picture(keyframe, rows, features[rows], pixels))
     return pictures
+
+
+def partners(
+    pictures: Sequence[Picture], of: Picture, span_m: tuple[float, float], count: int
+) -> list[Picture]:
+    """Pictures of about the same view from places some way beside, near ones and far ones.
+
+    Args:
+        pictures: to choose from.
+        of: whose partners.
+        span_m: how far beside it they may be, from and to.
+        count: of them, at most.
+    """
+    T = np.stack([p.keyframe.T_map_cam for p in pictures])
+    here = of.keyframe.T_map_cam
+    away = np.linalg.norm(T[:, :3, 3] - here[:3, 3], axis=1)
+    turned = se3.angle_rad(here[:3, :3].T @ T[:, :3, :3])
+    least, most = span_m
+    fit = np.flatnonzero((away > least) & (away < most) & (turned < _MAX_TURN))
+    order = fit[np.argsort(away[fit])]
+    some = order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]
+    return [pictures[n] for n in some.tolist()]
 
 
 def look(

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.frames.keyframes import Keyframe
-from vloc_models.geometry import se3
-from vloc_models.mapping.sightings import Picture, Sightings, by_picture
+from vloc_models.mapping.sightings import Picture, Sightings, by_picture, partners
 
 Array = NDArray[np.float64]
 _PARTNERS = 8  # pictures that each is matched with
-_MAX_TURN = np.radians(35)  # between them
 _ALIKE = 0.6  # cosine from which cells may be the same
 _LINE_PX = 3.0  # how far off its line a match may be
 _MISS_PX = 3.0  # how far from a match the point may be seen
@@ -29,10 +27,11 @@ _ROOM_M = 10.0  # but no more than of a large room's
 def triangulate(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Sightings:
     """The sightings with points for cells of pictures without depth, where they can be found."""
     pictures = by_picture(sightings, keyframes)
-    points = sightings.points.copy()
+    points, span_m = sightings.points.copy(), _span_m(pictures)
     for picture in pictures:
         if not np.isfinite(points[picture.rows]).any():  # it has no depth
-            points[picture.rows] = _points(picture, _partners(pictures, picture))
+            beside = partners(pictures, picture, span_m, _PARTNERS)
+            points[picture.rows] = _points(picture, beside)
     return replace(sightings, points=points)
 
 
@@ -46,18 +45,11 @@ def _centre(picture: Picture) -> Array:
     return picture.keyframe.T_map_cam[:3, 3]
 
 
-def _partners(pictures: Sequence[Picture], of: Picture) -> list[Picture]:
-    """Pictures of about the same view from places some way apart, near ones and far ones."""
-    T = np.stack([p.keyframe.T_map_cam for p in pictures])
-    here = of.keyframe.T_map_cam
-    size = min(np.linalg.norm(np.ptp(T[:, :3, 3], axis=0)), _ROOM_M)
-    away = np.linalg.norm(T[:, :3, 3] - here[:3, 3], axis=1)
+def _span_m(pictures: Sequence[Picture]) -> tuple[float, float]:
+    """How far beside a picture its partners are."""
+    size = min(np.linalg.norm(np.ptp([_centre(p) for p in pictures], axis=0)), _ROOM_M)
     least, most = _SPAN
-    turned = se3.angle_rad(here[:3, :3].T @ T[:, :3, :3])
-    fit = np.flatnonzero((turned < _MAX_TURN) & (away > least * size) & (away < most * size))
-    order = fit[np.argsort(away[fit])]
-    some = order[np.linspace(0, len(order) - 1, min(_PARTNERS, len(order))).astype(int)]
-    return [pictures[n] for n in some.tolist()]
+    return float(least * size), float(most * size)
 
 
 def _points(picture: Picture, partners: Sequence[Picture]) -> NDArray[np.float32]:
