@@ -84,9 +84,9 @@ def test_the_head_learns_from_corrected_depth(
     def centre(keyframes: list[Keyframe]) -> list[float]:
         return [float(k.depth[60, 80]) for k in keyframes if k.depth is not None]
 
-    def refined(sightings: Sightings, *rest: Any) -> Refined:
+    def refined(sightings: Sightings, keyframes: list[Keyframe]) -> Refined:
         pictures.append(len(np.unique(sightings.picture)))
-        return replace(refine(sightings, *rest), depth_scale=0.9 + len(pictures) / 100)
+        return replace(refine(sightings, keyframes), depth_scale=0.9 + len(pictures) / 100)
 
     def filled(keyframes: list[Keyframe], *rest: Any) -> Any:
         depths.append(centre(keyframes))

@@ -116,29 +116,6 @@ def test_cells_that_are_off_by_a_pixel_do_it_nearly_as_well() -> None:
     assert np.median(off(found.sightings, truth)) < 0.35 * np.median(off(wrong, truth))
 
 
-def test_pictures_that_come_later_join_those_that_are_refined() -> None:
-    """They are told the scale, and may be few; the others stay."""
-    keyframes = taken(10, apart=0.35)
-    truth, _ = seen(keyframes, surface(), own=5)
-    wrong = measured(truth, keyframes, 1.02, noise=0.01)
-    early = np.arange(10) != 4
-    before = refine(wrong.of(early), keyframes)
-    joined = wrong.updated(before.sightings)
-    after = refine(joined, keyframes, before)
-    old = early[wrong.picture]
-    np.testing.assert_array_equal(after.sightings.points[old], before.sightings.points)
-    np.testing.assert_array_equal(after.sightings.confirmed[old], before.sightings.confirmed)
-    new = after.sightings.of(~early)
-    was, right = wrong.of(~early), truth.of(~early)
-    assert new.confirmed.sum() > 50
-    assert np.median(off(new, right)) < 0.15 * np.median(off(was, right))
-    lone = ~new.confirmed
-    assert lone.sum() >= 5
-    place = keyframes[4].T_map_cam[:3, 3]
-    share = np.linalg.norm(new.points - place, axis=1) / np.linalg.norm(was.points - place, axis=1)
-    np.testing.assert_allclose(share[lone], before.depth_scale, atol=1e-3)
-
-
 def test_right_points_stay() -> None:
     keyframes = taken(10)
     truth, _ = seen(keyframes, surface(), own=20)

@@ -154,8 +154,8 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     learned, asked = _blocks(build)
     sightings = _sightings(build, work)
     tested = _measured(build, sightings.of(learned))
-    _tell_scale(tested.depth_scale)
-    known = _measured(build, sightings, tested) if asked.any() else tested
+    known = _measured(build, sightings) if asked.any() else tested
+    _tell_scale(known.depth_scale)
     parts, figures = _Parts(_landmarks(build, known)), _none_asked()
     if not build.config.instant:
         parts, figures = _trained(build, work, parts, tested, (learned, asked))
@@ -259,11 +259,9 @@ def _sightings(build: _Build, work: Work) -> Sightings:
     return sightings
 
 
-def _measured(build: _Build, sightings: Sightings, before: Refined | None = None) -> Refined:
+def _measured(build: _Build, sightings: Sightings) -> Refined:
     """With points: of the depth sensor, or by matching, and as the pictures agree on them."""
-    if before is not None:
-        sightings = sightings.updated(before.sightings)
-    return refine(triangulate(sightings, build.keyframes), build.keyframes, before)
+    return refine(triangulate(sightings, build.keyframes), build.keyframes)
 
 
 def _tell_scale(depth_scale: float) -> None:

@@ -48,15 +48,12 @@ class _Found:
     good: NDArray[np.bool_]  # [N]
 
 
-def refine(
-    sightings: Sightings, keyframes: Sequence[Keyframe], before: Refined | None = None
-) -> Refined:
+def refine(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Refined:
     """Points of cells as other pictures see them, confirmed; what the sensor told is scaled.
 
     Args:
         sightings: with points where they are known.
         keyframes: all, as the sightings number them; only those with sightings are looked at.
-        before: what the sightings of some pictures are from; these stay, as the others' partners.
     """
     pictures = by_picture(_short(sightings), keyframes)
     centre = np.stack([k.T_map_cam[:3, 3] for k in keyframes])[sightings.picture]
@@ -73,20 +70,12 @@ def refine(
         told = ratio[sensed & np.isfinite(ratio)]
         return ratio, float(np.median(told)) if len(told) >= _ENOUGH else 1.0
 
-    if before is None:
-        new = pictures
-        _, first = measure(new[:: max(1, len(new) // _TO_SCALE)])
-    else:
-        known = sightings.seen_in(before.sightings)
-        sensed &= ~known
-        new, first = [p for p in pictures if not known[p.rows[0]]], before.depth_scale
+    _, first = measure(pictures[:: max(1, len(pictures) // _TO_SCALE)])
     points = _moved(points, centre, np.where(sensed, first, 1.0))
-    ratio, second = measure(new)
-    second = second if before is None else 1.0  # the many knew the sensor's scale
+    ratio, second = measure(pictures)
     seen = np.isfinite(ratio)
     points = _moved(points, centre, np.where(seen, ratio, np.where(sensed, second, 1.0)))
-    confirmed = sightings.confirmed | seen
-    refined = replace(sightings, points=points.astype(np.float32), confirmed=confirmed)
+    refined = replace(sightings, points=points.astype(np.float32), confirmed=seen)
     return Refined(refined, first * second)
 
 

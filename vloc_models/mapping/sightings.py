@@ -1,7 +1,7 @@
 """What the pictures of a recording show: their surest cells, with measured map points."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,6 @@ class Sightings:
         """Those in some pictures, [K] of all; their numbers stay."""
         rows = pictures[self.picture]
         return Sightings(*(column[rows] for column in vars(self).values()))
-
-    def updated(self, other: 'Sightings') -> 'Sightings':
-        """With the points of another one, where it has the same."""
-        known = self.seen_in(other)
-        points, confirmed = self.points.copy(), self.confirmed.copy()
-        points[known], confirmed[known] = other.points, other.confirmed
-        return replace(self, points=points, confirmed=confirmed)
-
-    def seen_in(self, other: 'Sightings') -> NDArray[np.bool_]:
-        """[N] whether each is of a picture that another one has sightings of."""
-        return np.isin(self.picture, other.picture)
 
 
 @dataclass(frozen=True, eq=False)
