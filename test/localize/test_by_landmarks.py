@@ -201,7 +201,7 @@ def test_a_guess_too_weak_to_be_told_is_improved() -> None:
     check(search_of(cells, matcher, solver).improved(weak), INNER)
 
 
-@pytest.mark.parametrize(('ratio', 'clear'), [(0.55, False), (0.65, True)])
+@pytest.mark.parametrize(('ratio', 'clear'), [(0.62, False), (0.67, True)])
 def test_an_answer_is_clear_where_places_of_a_like_pattern_do_not_reach(
     ratio: float, clear: bool
 ) -> None:

@@ -25,7 +25,7 @@ _WIDELY = 30  # pictures among which another place is looked for
 _IMPROVED = 5  # of the guesses from single pictures
 _FAR_M, _FAR_RAD = 1.5, np.radians(60)  # from here on it is another place
 _AROUND_POSE, _AROUND_GUESS = 0.06, 0.3  # of a picture's width: how far off landmarks may be
-_CLEAR = 0.6  # of the matches: places of the same pattern, as brick walls, reach 0.56
+_CLEAR = 0.65  # of the matches: places of the same pattern, as brick walls, reach 0.62
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,7 @@ class LocalizerConfig:
     every: int = 2  # use the surest of n by n cells: time against precision
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    head_verdict: VerdictConfig = field(default_factory=VerdictConfig.of_head)  # without landmarks
     rival_share: float = 0.6  # of the support, with which another place is no worse
     quick_iterations: int = 500  # of RANSAC, for the guesses and rivals
     threads: int = 0  # of the networks; 0 = all cores
@@ -113,10 +114,13 @@ class Localizer:
             raise VlocError('locate: no view is given', 'give at least one picture')
         if prior is not None:
             check_se3(prior, 'prior')
-        solve = self._solver(stamp_ns)
+        pnp, verdict = self.config.pnp, self.config.verdict
         if self.landmarks is None:
-            return solve([self._ask_head(c) for c in self._cells(views)], prior)
-        quick = self._solver(stamp_ns, self.config.quick_iterations)
+            seen = [self._ask_head(c) for c in self._cells(views)]
+            return _solver(stamp_ns, pnp, self.config.head_verdict)(seen, prior)
+        solve = _solver(stamp_ns, pnp, verdict)
+        less = replace(pnp, max_iterations=self.config.quick_iterations)
+        quick = _solver(stamp_ns, less, verdict)
         search = Search.of(self._cells(views), self.landmarks, solve, quick)
         tried = [] if prior is None else [search.around(prior)]
         if not any(answer.accepted for answer in tried):
@@ -165,20 +169,18 @@ class Localizer:
         check_shape(points, '1 3 1 N', 'points', N=len(cells.spots.pixels))
         return cells.seen(points.reshape(3, -1).T.astype(np.float64), cells.spots.sure)
 
-    def _solver(self, stamp_ns: int, max_iterations: int | None = None) -> Solve:
-        """PnP with a verdict; with less effort where iterations are given."""
-        pnp = self.config.pnp
-        if max_iterations is not None:
-            pnp = replace(pnp, max_iterations=max_iterations)
 
-        def solve(seen: Sequence[Observation], prior: Array | None) -> Answer:
-            estimate = solve_pnp(seen, pnp, prior)
-            count = sum(len(o.coordinates.pixels) for o in seen)
-            verdict, reason = self.config.verdict.judge(estimate, count)
-            told = None if verdict is Verdict.NONE else estimate
-            return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen), estimate)
+def _solver(stamp_ns: int, pnp: PnpConfig, config: VerdictConfig) -> Solve:
+    """PnP with a verdict."""
 
-        return solve
+    def solve(seen: Sequence[Observation], prior: Array | None) -> Answer:
+        estimate = solve_pnp(seen, pnp, prior)
+        count = sum(len(o.coordinates.pixels) for o in seen)
+        verdict, reason = config.judge(estimate, count)
+        told = None if verdict is Verdict.NONE else estimate
+        return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen), estimate)
+
+    return solve
 
 
 def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:

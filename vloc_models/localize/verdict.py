@@ -9,13 +9,18 @@ from vloc_models.records import PoseEstimate, Verdict
 
 @dataclass(frozen=True)
 class VerdictConfig:
-    """What a pose needs to be told at all, and to be accepted."""
+    """What a pose needs to be told at all, and to be accepted; of landmarks by default."""
 
     min_inliers: int = 60
     min_inlier_ratio: float = 0.5
     min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
     max_sigma_m: float = 0.05  # largest standard deviation of the position
     chance_inlier_ratio: float = 0.15  # below it there is no pose; other places reach 0.25
+
+    @staticmethod
+    def of_head() -> 'VerdictConfig':
+        """A head tells a point for every cell, also for those that cannot be known."""
+        return VerdictConfig(min_inlier_ratio=0.15, chance_inlier_ratio=0.04)
 
     def judge(self, estimate: PoseEstimate | None, seen: int) -> tuple[Verdict, str]:
         """The verdict and its reason.
