@@ -35,7 +35,7 @@ from vloc_models.frames.bag import BagReader
 from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.decode import decode_image
 from vloc_models.frames.options import BagOptions
-from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.localizer import Localizer, LocalizerConfig, Use
 from vloc_models.maps import Map, open_map
 from vloc_models.metrics import trajectory
 from vloc_models.records import Array, Fix, Trajectory, Verdict, View
@@ -74,6 +74,8 @@ class Options:
     """Ask every n-th query."""
     map_every: int = 1
     """The peer maps every n-th picture (its map grows with them)."""
+    use: Use = 'both'
+    """Of ours: its head, its landmarks, or both."""
     threads: int = 0
     """Of OpenCV and of ONNX Runtime; 0: as many as each likes."""
 
@@ -170,7 +172,7 @@ def main(options: Options) -> None:
     if options.threads:
         cv2.setNumThreads(options.threads)
     site = open_map(map_folder)
-    localizer = Localizer.of(site, LocalizerConfig(threads=options.threads))
+    localizer = Localizer.of(site, LocalizerConfig(options.use, threads=options.threads))
     ours = Ours(localizer, *camera_of(query_bag, peer.COLOR))
     rival, map_of_peer = rival_of(peer, Recorded.of(peer, map_bag).every(options.map_every))
     queries = Recorded.of(peer, query_bag).every(options.every)

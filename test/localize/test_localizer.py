@@ -216,6 +216,17 @@ def test_a_few_right_points_are_weak(make: Callable[..., Localizer]) -> None:
     assert 'inliers, 15% needed' in fix.reason
 
 
+def test_a_head_alone_is_judged_as_a_head(make: Callable[..., Localizer]) -> None:
+    def a_quarter(points: Array) -> Array:
+        return np.where(np.arange(len(points))[:, None] % 4, at_random(points), points)
+
+    head = Head(spoil=a_quarter)
+    alone = make(head, verdict=VerdictConfig(), head_verdict=VerdictConfig.of_head())
+    assert alone.locate([view(0)]).verdict is Verdict.ACCEPTED
+    marks = replace(alone, head=None, landmarks=Marks(head))
+    assert marks.locate([view(0)]).verdict is Verdict.WEAK
+
+
 class Marks(Matcher):
     """Landmarks that answer as a head does, as if all were in view.
 

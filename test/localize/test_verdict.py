@@ -71,6 +71,24 @@ def test_how_sure_the_heading_is_does_not_count_as_position() -> None:
     assert CONFIG.judge(replace(GOOD, covariance=turned), 400)[0] is Verdict.ACCEPTED
 
 
+@pytest.mark.parametrize(
+    ('config', 'ratio', 'verdict'),
+    [
+        (VerdictConfig(), 0.5, Verdict.ACCEPTED),
+        (VerdictConfig(), 0.49, Verdict.WEAK),
+        (VerdictConfig(), 0.15, Verdict.WEAK),
+        (VerdictConfig(), 0.14, Verdict.NONE),
+        (VerdictConfig.of_head(), 0.15, Verdict.ACCEPTED),
+        (VerdictConfig.of_head(), 0.14, Verdict.WEAK),
+        (VerdictConfig.of_head(), 0.03, Verdict.NONE),
+    ],
+)
+def test_landmarks_and_heads_are_judged_by_what_each_reaches(
+    config: VerdictConfig, ratio: float, verdict: Verdict
+) -> None:
+    assert config.judge(replace(GOOD, inlier_ratio=ratio), 400)[0] is verdict
+
+
 def test_the_defaults_judge() -> None:
     assert VerdictConfig().judge(GOOD, 400)[0] is Verdict.ACCEPTED
     assert VerdictConfig().judge(replace(GOOD, inliers=6), 400)[0] is Verdict.WEAK
