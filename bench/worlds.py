@@ -3,7 +3,8 @@
     python bench/worlds.py --peer sift_localizer.py --json worlds.json
 
 Ten test worlds, which nothing of ours was made from: ordinary ones, some with little texture, and
-some with rooms that look alike; and one of them in each light, mapped in each other. Everywhere a
+some with rooms that look alike; one of them in each light, mapped in each other, or in two of them
+together ("runs"); and one asked with other cameras than mapped ("camera"). Everywhere a
 mapping drive, a query drive on another way, and the queries' jpegs to ours and to the peer (SIFT,
 VLAD, RGB-D map, PoseLib). The peer tells whether a world is as hard as a real place: ordinary ones
 are right at 80 to 98 % within 5 cm and 5 deg, low-texture ones below 20 %. Our maps are instant
@@ -27,12 +28,16 @@ from compare import Ours, load_peer, run, score
 from figures import Figures, save, table_of_cases
 from rich.console import Console
 
+from vloc_models.frames.cameras import CameraMount
+from vloc_models.frames.source import Chain, FrameSource
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
 from vloc_models.frames.synthetic.looks import LOOK_NAMES, LookName
+from vloc_models.frames.synthetic.rigs import RigName
 from vloc_models.localize.localizer import Localizer
 from vloc_models.mapping.build_map import MappingConfig, build_map
 
 _Query = tuple[Any, Any, Any]  # jpeg bytes, depth with 0 for unknown, T_map_cam
+_OTHER_RIGS: tuple[RigName, ...] = ('webcam', 'fisheye')
 _SHOWN = (
     'queries',
     'recall_5cm_5deg',
@@ -66,11 +71,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Case:
-    """One world, mapped in one light and asked in another."""
+    """One world, mapped in some light and asked in another, perhaps with another camera."""
 
     world: WorldSpec
-    mapped: LookName = 'day'
+    mapped: tuple[LookName, ...] = ('day',)  # a run in each
     asked: LookName = 'day'
+    rig: RigName = 'mono'  # that asks
 
 
 def cases() -> dict[str, Case]:
@@ -83,7 +89,11 @@ def cases() -> dict[str, Case]:
     found |= {f'alike {w.seed}': Case(w) for w in alike}
     for mapped in LOOK_NAMES:
         for asked in LOOK_NAMES:
-            found[f'look {mapped}/{asked}'] = Case(ordinary[1], mapped, asked)
+            found[f'look {mapped}/{asked}'] = Case(ordinary[1], (mapped,), asked)
+    for asked in LOOK_NAMES:
+        found[f'runs day+night/{asked}'] = Case(ordinary[1], ('day', 'night'), asked)
+    for rig in _OTHER_RIGS:
+        found[f'camera {rig}'] = Case(ordinary[1], rig=rig)
     return found
 
 
@@ -104,40 +114,43 @@ def main(options: Options) -> None:
 def _measure(
     options: Options, peer: ModuleType | None, case: Case, folder: Path
 ) -> dict[str, Figures]:
-    mapping = SyntheticSource(SyntheticSpec(case.world, DriveSpec(), case.mapped), folder)
-    query = SyntheticSource(SyntheticSpec(case.world, DriveSpec(kind='query'), case.asked), folder)
-    mapping.frame(0)  # builds the world and its light
+    runs = [
+        SyntheticSource(SyntheticSpec(case.world, DriveSpec(), look), folder)
+        for look in case.mapped
+    ]
+    drive = DriveSpec(kind='query')
+    query = SyntheticSource(SyntheticSpec(case.world, drive, case.asked, case.rig), folder)
+    for source in runs:
+        source.frame(0)  # builds the world and its light
+    mapping = runs[0] if len(runs) == 1 else Chain(runs)
     start = time.perf_counter()
     count = sum(1 for _ in mapping.frames())
     speed = count / (time.perf_counter() - start)  # of reading, where they are in the cache
     asked = list(_jpegs(query))[:: options.every]
-    of_ours = _of_ours(options.config, mapping, asked, folder)
+    out = folder / '_'.join(['map', *(source.folder.name for source in runs)])
+    if not out.exists():  # another light of the queries, the same map
+        build_map(mapping, [out.name], out, options.config)
+    of_ours = _of_ours(Localizer.load(out), query.cameras[0], asked)
     told = {'ours': of_ours | {'map_pictures': count, 'frames_per_s': speed}}
-    if peer is not None:
+    if peer is not None and not query.cameras[0].camera.distortion:  # it knows no other ones
         told['peer'] = _of_peer(peer, mapping, asked)
     return told
 
 
-def _of_peer(peer: ModuleType, mapping: SyntheticSource, asked: list[_Query]) -> Figures:
+def _of_peer(peer: ModuleType, mapping: FrameSource, asked: list[_Query]) -> Figures:
     K = mapping.cameras[0].camera.K
     localizer = peer.SiftLocalizer(K, list(_jpegs(mapping)))
     found = [localizer.locate(jpeg, K)[0] for jpeg, _, _ in asked]
     return score(found, [T_map_cam for _, _, T_map_cam in asked])
 
 
-def _of_ours(
-    config: MappingConfig, mapping: SyntheticSource, asked: list[_Query], folder: Path
-) -> Figures:
-    out = folder / f'map_{mapping.folder.name}'
-    if not out.exists():  # another light of the queries, the same map
-        build_map(mapping, [out.name], out, config)
-    localizer = Localizer.load(out)
-    ours = Ours(localizer, mapping.cameras[0], 'jpeg')
+def _of_ours(localizer: Localizer, mount: CameraMount, asked: list[_Query]) -> Figures:
+    ours = Ours(localizer, mount, 'jpeg')
     figures = ours.figures([ours(jpeg) for jpeg, _, _ in asked], [T for _, _, T in asked])
     return figures | {'map_seconds': localizer.info.provenance.self_test.get('map_seconds')}
 
 
-def _jpegs(source: SyntheticSource) -> Iterator[_Query]:
+def _jpegs(source: FrameSource) -> Iterator[_Query]:
     """The first camera's pictures, as the peer reads them from bags."""
     for frame in source.frames():
         view = frame.views[0]
