@@ -18,6 +18,7 @@ from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 
 from vloc_models.errors import BagError
+from vloc_models.frames import pairs
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.survey import check_mapping, survey
@@ -326,3 +327,17 @@ def real_bag() -> Callable[[str], Path]:
         return Path(folder) / name
 
     return find
+
+
+@pytest.fixture
+def cuts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+    """The pictures that pairs are cut from and by which homographies; the last two are used."""
+    seen: list[tuple[NDArray[np.uint8], NDArray[np.float64]]] = []
+    cut: Callable[..., NDArray[np.uint8]] = pairs.warp
+
+    def spy(image: NDArray[np.uint8], H: NDArray[np.float64], *size: int) -> NDArray[np.uint8]:
+        seen.append((image, H))
+        return cut(image, H, *size)
+
+    monkeypatch.setattr(pairs, 'warp', spy)
+    return seen
