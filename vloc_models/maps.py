@@ -54,6 +54,9 @@ class FileEntry:
     size_bytes: int
 
 
+SHORT_SIDES_PX = range(64, 4097)
+
+
 @dataclass(frozen=True)
 class Encoder:
     """The image encoder the heads were trained on."""
@@ -66,7 +69,7 @@ class Encoder:
     probe: str | None = None  # npz, with file
 
     def __post_init__(self) -> None:
-        if not 64 <= self.short_side_px <= 4096:
+        if self.short_side_px not in SHORT_SIDES_PX:
             raise MapError(f'encoder: pictures of {self.short_side_px} px', _DAMAGED)
 
 

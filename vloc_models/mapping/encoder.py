@@ -15,7 +15,7 @@ from vloc_models.errors import VlocError
 from vloc_models.export.parity import encoder_probe
 from vloc_models.export.to_onnx import encoder_graph, round_to_half
 from vloc_models.localize import encoder as shipped
-from vloc_models.maps import Encoder
+from vloc_models.maps import SHORT_SIDES_PX, Encoder
 from vloc_models.networks.ace import PublishedEncoder
 from vloc_models.solvers.spots import Spots, choose
 
@@ -33,6 +33,14 @@ class EncoderChoice:
     """For ace: the published state dict, which you have to get yourself and may not sell."""
     short_side_px: int | None = None
     """Pictures are brought to this size: time against precision [lite: 360, ace: 480]."""
+
+    def __post_init__(self) -> None:
+        size, sizes = self.short_side_px, SHORT_SIDES_PX
+        if size is not None and size not in sizes:
+            raise VlocError(
+                f'--encoder.short-side-px {size} makes no sense',
+                f'give {sizes.start} to {sizes.stop - 1}',
+            )
 
 
 @dataclass(frozen=True, eq=False)
