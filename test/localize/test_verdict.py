@@ -36,6 +36,7 @@ def sigma(metres: float) -> np.ndarray:
         ({'inlier_ratio': 0.11}, '11% inliers, 15% needed'),
         ({'coverage': 0.25}, 'inliers in 25% of the image, 40% needed'),
         ({'covariance': sigma(0.07)}, 'position known to 7.0 cm, 5 needed'),
+        ({'reprojection_px': 4.6}, 'inliers 4.6 px off, at most 4.5 wanted'),
     ],
 )
 def test_each_criterion_alone_makes_it_weak(change: dict, words: str) -> None:
@@ -51,7 +52,7 @@ def test_each_criterion_alone_makes_it_weak(change: dict, words: str) -> None:
         {'inlier_ratio': 0.15},
         {'coverage': 0.4},
         {'covariance': sigma(0.049)},
-        {'reprojection_px': 9.0},
+        {'reprojection_px': 4.5},
     ],
 )
 def test_what_just_suffices_is_accepted(change: dict) -> None:
@@ -59,10 +60,17 @@ def test_what_just_suffices_is_accepted(change: dict) -> None:
 
 
 def test_all_reasons_are_told() -> None:
-    bad = replace(GOOD, inliers=7, inlier_ratio=0.05, coverage=0.1, covariance=sigma(3.0))
+    bad = replace(
+        GOOD,
+        inliers=7,
+        inlier_ratio=0.05,
+        coverage=0.1,
+        covariance=sigma(3.0),
+        reprojection_px=9.0,
+    )
     verdict, reason = CONFIG.judge(bad, 400)
     assert verdict is Verdict.WEAK
-    assert reason.count(';') == 3
+    assert reason.count(';') == 4
     assert reason.count('needed') == 4
 
 

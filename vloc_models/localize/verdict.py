@@ -1,5 +1,6 @@
 """What a solved pose is worth, and why, in words."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,15 @@ class VerdictConfig:
     min_inlier_ratio: float = 0.5
     min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
     max_sigma_m: float = 0.05  # largest standard deviation of the position
+    max_reprojection_px: float = 4.5  # median of the inliers; of inliers by chance 7 of 10 px
     chance_inlier_ratio: float = 0.15  # below it there is no pose; other places reach 0.25
 
     @staticmethod
     def of_head() -> 'VerdictConfig':
         """A head tells a point for every cell, also for those that cannot be known."""
-        return VerdictConfig(min_inlier_ratio=0.15, chance_inlier_ratio=0.04)
+        return VerdictConfig(
+            min_inlier_ratio=0.15, chance_inlier_ratio=0.04, max_reprojection_px=math.inf
+        )
 
     def judge(self, estimate: PoseEstimate | None, seen: int) -> tuple[Verdict, str]:
         """The verdict and its reason.
@@ -53,6 +57,11 @@ class VerdictConfig:
                 (
                     not sigma <= self.max_sigma_m,
                     f'position known to {sigma * 100:.1f} cm, {self.max_sigma_m * 100:g} needed',
+                ),
+                (
+                    estimate.reprojection_px > self.max_reprojection_px,
+                    f'inliers {estimate.reprojection_px:.1f} px off, '
+                    f'at most {self.max_reprojection_px:g} wanted',
                 ),
             )
             if bad
