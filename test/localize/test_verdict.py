@@ -84,8 +84,8 @@ def test_how_sure_the_heading_is_does_not_count_as_position() -> None:
     [
         (VerdictConfig(), 0.5, Verdict.ACCEPTED),
         (VerdictConfig(), 0.49, Verdict.WEAK),
-        (VerdictConfig(), 0.15, Verdict.WEAK),
-        (VerdictConfig(), 0.14, Verdict.NONE),
+        (VerdictConfig(), 0.25, Verdict.WEAK),
+        (VerdictConfig(), 0.24, Verdict.NONE),
         (VerdictConfig.of_head(), 0.15, Verdict.ACCEPTED),
         (VerdictConfig.of_head(), 0.14, Verdict.WEAK),
         (VerdictConfig.of_head(), 0.03, Verdict.NONE),
