@@ -4,21 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from marks import AXES, MARKS, PICTURE, POINTS, WORDS
 
 from vloc_models.errors import MapError
-from vloc_models.geometry import se3
 from vloc_models.solvers.landmarks import Landmarks
-
-rng = np.random.default_rng(0)
-M, C, D, W = 500, 16, 8, 5  # landmarks; numbers of a feature and of a descriptor; words
-AXES = np.linalg.qr(rng.normal(size=(C, D)))[0].astype(np.float32)
-SHORT = rng.integers(-127, 128, (M, D), np.int8)
-WORDS = rng.normal(0, 0.4, (W, D)).astype(np.float32)
-PICTURE = np.arange(M, dtype=np.int32) // 50
-POSES = np.stack([se3.exp([0.3 * k, 0, 0, 0, 0, 0.1 * k]) for k in range(10)]).astype(np.float32)
-POINTS = rng.uniform(-5, 5, (M, 3)).astype(np.float32)
-PLACES = rng.integers(-127, 128, (10, W * D), np.int8)
-MARKS = Landmarks(POINTS, SHORT, AXES, PICTURE, POSES, WORDS, PLACES)
 
 
 def test_there_and_back() -> None:

@@ -5,24 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from marks import MARKS, PICTURE, D, M
 from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.solvers.landmarks import Landmarks, Matcher
+from vloc_models.solvers.landmarks import Matcher
 
 Array = NDArray[np.float64]
 
-rng = np.random.default_rng(0)
-M, C, D, W = 500, 16, 8, 5  # landmarks; numbers of a feature and of a descriptor; words
-AXES = np.linalg.qr(rng.normal(size=(C, D)))[0].astype(np.float32)
-SHORT = rng.integers(-127, 128, (M, D), np.int8)
-WORDS = rng.normal(0, 0.4, (W, D)).astype(np.float32)
-PICTURE = np.arange(M, dtype=np.int32) // 50
-POSES = np.stack([se3.exp([0.3 * k, 0, 0, 0, 0, 0.1 * k]) for k in range(10)]).astype(np.float32)
-POINTS = rng.uniform(-5, 5, (M, 3)).astype(np.float32)
-PLACES = rng.integers(-127, 128, (10, W * D), np.int8)
-MARKS = Landmarks(POINTS, SHORT, AXES, PICTURE, POSES, WORDS, PLACES)
 H, WIDE = 60, 80  # cells
 CAMERA = Camera(640, 480, 500.0, 510.0, 300.0, 250.0)
 T_map_cam = se3.exp([0.5, 1, -7, 0.3, 0.2, 0.1])
