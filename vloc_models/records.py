@@ -73,7 +73,9 @@ class SceneCoordinates:
 
     pixels: Array  # [N, 2]
     points: Array  # [N, 3] map frame
-    confidence: NDArray[np.float32]  # [N], higher is better
+    confidence: NDArray[
+        np.float32
+    ]  # [N] weights of least squares; points without any are left out
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ from twins import (
 from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer
 from vloc_models.localize.cells import Cells
+from vloc_models.localize.localizer import LocalizerConfig
 from vloc_models.records import Fix, PoseEstimate, Verdict
 from vloc_models.solvers.landmarks import Landmarks, Matcher, whole_picture
 
@@ -82,8 +83,9 @@ def test_an_answer_is_clear_where_places_of_a_like_pattern_do_not_reach(
     ratio: float, clear: bool
 ) -> None:
     estimate = PoseEstimate(np.eye(4), np.eye(6), 100, ratio, 1.0, 1.0)
-    assert Answer(Fix(0, Verdict.ACCEPTED, '', estimate), (), estimate).clear is clear
-    assert not Answer(Fix(0, Verdict.WEAK, '', estimate), (), estimate).clear
+    at_least = LocalizerConfig().clear_ratio
+    assert Answer(Fix(0, Verdict.ACCEPTED, '', estimate), (), estimate).clear(at_least) is clear
+    assert not Answer(Fix(0, Verdict.WEAK, '', estimate), (), estimate).clear(at_least)
 
 
 def test_around_a_guess_any_cell_will_do() -> None:

@@ -115,7 +115,8 @@ def test_what_is_seen_is_what_was_matched_finer_than_its_cell() -> None:
             (pixel,) = finer(asked.grid, cell[None], wanted[None])
             np.testing.assert_allclose(found, pixel, atol=1e-4)
         np.testing.assert_array_equal(seen.coordinates.points, matches.points)
-        np.testing.assert_array_equal(seen.coordinates.confidence, matches.cosine)
+        weights = np.maximum(2 * matches.cosine - 1, 0)
+        np.testing.assert_allclose(seen.coordinates.confidence, weights, atol=1e-6)
         np.testing.assert_array_equal(seen.T_base_cam, MOUNTS[0])
         assert seen.camera == CAMERA
     np.testing.assert_array_equal(cells[0].spots.pixels, centres(cells[0].spots.cells))

@@ -1,17 +1,31 @@
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 from vloc_models.errors import VlocError
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.records import SceneCoordinates
-from vloc_models.solvers.pnp import Observation, PnpConfig, _project, _usable, jacobian, solve_pnp
+from vloc_models.solvers.pnp import (
+    Observation,
+    PnpConfig,
+    _project,
+    _refined,
+    _usable,
+    jacobian,
+    settled,
+    solve_pnp,
+)
 
 Array = NDArray[np.float64]
 PINHOLE = Camera(640, 480, 500.0, 510.0, 319.5, 239.5)
 BENT = Camera(640, 480, 500.0, 510.0, 325.0, 233.0, 'plumb_bob', (-0.25, 0.06, 0.001, 0, 0))
 OPTICAL = se3.transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.1, 0.05, 0.8])
+TURN = se3.exp([0.1, 0, 0, 0, 1.0, 0])
 T_MAP_BASE = se3.exp([3.0, -2.0, 0.1, 0.02, -0.03, 1.2])
 
 
@@ -34,6 +48,11 @@ def seen(
     return Observation(
         SceneCoordinates(noisy, points, np.ones(count, np.float32)), camera, T_base_cam
     )
+
+
+def weighted(o: Observation, confidence: Any) -> Observation:
+    new = replace(o.coordinates, confidence=np.asarray(confidence, np.float32))
+    return replace(o, coordinates=new)
 
 
 def error(T: Array) -> tuple[float, float]:
@@ -76,13 +95,67 @@ def test_a_rig_is_solved_as_one() -> None:
 @pytest.mark.parametrize('cameras', [1, 2])
 def test_a_search_among_some_points_is_as_good_as_among_all(cameras: int) -> None:
     rng = np.random.default_rng(6)
-    turned = OPTICAL @ se3.exp([0.1, 0, 0, 0, 1.0, 0])
+    turned = OPTICAL @ TURN
     rig = [seen(rng, 1200, 1.0, 0.5, T_base_cam=T) for T in (OPTICAL, turned)[:cameras]]
     some, every = solve_pnp(rig, PnpConfig()), solve_pnp(rig, PnpConfig(search_points=10**6))
     assert some is not None
     assert every is not None
     assert np.abs(some.T_map_base - every.T_map_base).max() < 1e-3
     assert some.inliers == pytest.approx(every.inliers, rel=0.01)
+
+
+@pytest.mark.parametrize('cameras', [1, 2])
+def test_confident_points_weigh_more_as_in_scipy(cameras: int) -> None:
+    rng = np.random.default_rng(7)
+    rig = [seen(rng, 200, 2.0, T_base_cam=T) for T in (OPTICAL, OPTICAL @ TURN)[:cameras]]
+    rig = [weighted(o, rng.uniform(0.1, 1, 200)) for o in rig]
+    sightings = [_usable(o) for o in rig]
+
+    def residuals(twist: Array) -> Array:
+        T = se3.inverse(T_MAP_BASE @ se3.exp(twist))
+        off = [(_project(s, T)[0] - s.pixels) * s.confidence[:, None] ** 0.5 for s in sightings]
+        return np.concatenate(off).ravel()
+
+    expected = T_MAP_BASE @ se3.exp(least_squares(residuals, np.zeros(6), xtol=1e-12).x)
+    off_by = T_MAP_BASE @ se3.exp([0.01, -0.01, 0.01, 0.001, 0, -0.001])
+    found = se3.inverse(settled(sightings, se3.inverse(off_by), 50))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    even = [_usable(weighted(o, np.ones(200))) for o in rig]
+    without = se3.inverse(settled(even, se3.inverse(off_by), 50))
+    assert 1e-4 < np.abs(without - expected).max() < 1e-2
+
+
+def test_evenly_weighted_it_settles_where_poselib_does() -> None:
+    s = _usable(seen(np.random.default_rng(8), 300, 1.0))
+    start = se3.inverse(T_MAP_BASE @ se3.exp([0.01, 0, 0.01, 0.001, 0, 0]))
+    theirs = _refined([s], start, 30)
+    assert theirs is not None
+    np.testing.assert_allclose(settled([s], start, 30), theirs, atol=1e-5)
+
+
+def test_points_of_no_confidence_are_left_out() -> None:
+    o = seen(np.random.default_rng(9), 300, outliers=0.5)
+    T_cam_map = se3.inverse(T_MAP_BASE @ OPTICAL)
+    right = np.abs(
+        PINHOLE.project(se3.apply(T_cam_map, o.coordinates.points)) - o.coordinates.pixels
+    )
+    found = solve_pnp([weighted(o, (right < 1).all(1))], PnpConfig())
+    assert found is not None
+    assert found.inlier_ratio == 1
+    assert max(error(found.T_map_base)) < 1e-6
+
+
+def test_the_surest_points_are_searched() -> None:
+    """Where only these few of many are right, chance would not find them."""
+    o = seen(np.random.default_rng(10), 6000, 1.0)
+    sure = np.arange(6000) % 20 == 0
+    wrong = np.random.default_rng(0).uniform(-6, 6, (6000, 3))
+    points = np.where(sure[:, None], o.coordinates.points, wrong)
+    spoiled = replace(o, coordinates=replace(o.coordinates, points=points))
+    few = PnpConfig(search_points=300, max_iterations=60)
+    found = solve_pnp([weighted(spoiled, np.where(sure, 1, 0.5))], few)
+    assert found is not None
+    assert error(found.T_map_base)[0] < 0.05
 
 
 def test_the_jacobian_equals_differences() -> None:
@@ -126,7 +199,7 @@ def test_the_covariance_is_what_repetition_shows() -> None:
 
 
 def test_a_prior_is_tried_first() -> None:
-    hard = seen(np.random.default_rng(5), 3000, 2.0, 0.985)
+    hard = seen(np.random.default_rng(4), 3000, 2.0, 0.985)
     little = PnpConfig(min_iterations=1, max_iterations=1)
     assert (blind := solve_pnp([hard], little)) is None or error(blind.T_map_base)[0] > 0.1
     found = solve_pnp([hard], little, T_MAP_BASE @ se3.exp([0.02, 0, 0, 0, 0, 0.005]))

@@ -25,7 +25,6 @@ _WIDELY = 30  # pictures among which another place is looked for
 _IMPROVED = 5  # of the guesses from single pictures
 _FAR_M, _FAR_RAD = 1.5, np.radians(60)  # from here on it is another place
 _AROUND_POSE, _AROUND_GUESS = 0.06, 0.3  # of a picture's width: how far off landmarks may be
-_CLEAR = 0.65  # of the matches: places of the same pattern, as brick walls, reach 0.62
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +40,10 @@ class Answer:
         """Whether the fix is."""
         return self.fix.verdict is Verdict.ACCEPTED
 
-    @property
-    def clear(self) -> bool:
-        """Whether no other place needs to be tried."""
-        return self.accepted and self.estimate is not None and self.estimate.inlier_ratio > _CLEAR
+    def clear(self, inlier_ratio: float) -> bool:
+        """Whether so many agree that no other place needs to be tried."""
+        found = self.estimate
+        return self.accepted and found is not None and found.inlier_ratio > inlier_ratio
 
     @property
     def T_map_base(self) -> Array | None:
@@ -89,7 +88,7 @@ class Asked:
     def seen(self, matches: Matches) -> Observation:
         """The landmarks, where each is in the picture, finer than the cells."""
         pixels = finer(self.grid, matches.cells, matches.wanted)
-        coordinates = SceneCoordinates(pixels, matches.points, matches.cosine)
+        coordinates = SceneCoordinates(pixels, matches.points, matches.confidence)
         return Observation(coordinates, self.cells.camera, self.cells.T_base_cam)
 
 

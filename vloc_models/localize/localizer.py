@@ -45,6 +45,7 @@ class LocalizerConfig:
     pnp: PnpConfig = field(default_factory=PnpConfig)
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
     head_verdict: VerdictConfig = field(default_factory=VerdictConfig.of_head)  # without landmarks
+    clear_ratio: float = 0.65  # of inliers, after which no other place is tried; bricks reach 0.62
     rival_share: float = 0.6  # of the support, with which another place is no worse
     quick_iterations: int = 500  # of RANSAC, for the guesses and rivals
     threads: int = 0  # of the networks; 0 = all cores
@@ -126,7 +127,7 @@ class Localizer:
         if not any(answer.accepted for answer in tried):
             for answer in self._attempts(search, prior):
                 tried.append(answer)
-                if answer.clear:
+                if answer.clear(self.config.clear_ratio):
                     break
         best = reduce(Answer.better, tried)
         return self._alone(best, search, tried) if best.accepted else best

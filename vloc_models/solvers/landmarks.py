@@ -103,6 +103,11 @@ class Matches(NamedTuple):
     cosine: NDArray[np.float32]  # [N] how alike they are
     wanted: NDArray[np.float32]  # [N, D] the landmarks' descriptors
 
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """[N] 0 to 1, how much each counts: the more alike, the nearer to its place (measured)."""
+        return (np.maximum(self.cosine - _ALIKE, 0) / (1 - _ALIKE)).astype(np.float32)
+
 
 class Matcher:
     """Landmarks, ready to be searched."""

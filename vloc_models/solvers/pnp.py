@@ -1,8 +1,9 @@
 """The pose of a robot from map points seen by one or several cameras: PoseLib, and a covariance.
 
-PoseLib (LO-RANSAC, then non-linear refinement) gives the pose; how sure it is follows from the
-inliers' Jacobians. Neighbouring cells of a network err together, so that this covariance is too
-small by a factor which calibration on held-out frames has to find.
+PoseLib (LO-RANSAC, then non-linear refinement) finds the pose, and least squares weighted by the
+points' confidence settle it; how sure it is follows from the inliers' Jacobians. Neighbouring
+cells of a network err together, so that this covariance is too small by a factor which calibration
+on held-out frames has to find.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from vloc_models.records import PoseEstimate, SceneCoordinates
 Array = NDArray[np.float64]
 _FEWEST = 6  # correspondences below which a pose is chance
 _COVERAGE_CELLS = (4, 3)  # columns and rows each image is divided into
+_STEPS = 10  # of the last refinement, at most; it most often stops after three
+_SETTLED = 1e-4  # metres and radians of a step
 _WORST_CONDITION = 1e12  # of the scaled normal equations; beyond it a direction is not seen
 
 
@@ -29,11 +32,11 @@ class PnpConfig:
     """How a pose is searched for."""
 
     inlier_px: float = 10.0  # a point reprojected further off does not count
-    best_share: float = 0.5  # of that: those nearer refine the pose in the end
+    best_share: float = 0.5  # of that: those nearer settle the pose in the end
     min_iterations: int = 50
     max_iterations: int = 4000
     success_probability: float = 0.99
-    search_points: int = 600  # of all cameras, drawn for RANSAC; all refine what it found
+    search_points: int = 600  # of all cameras, the most confident for RANSAC; all refine
     trusted_share: float = 0.3  # of the points that agree with a prior, which is then only refined
     seed: int = 0
 
@@ -56,6 +59,7 @@ class _Sighting:
     focal: Array  # [2]
     T_cam_base: Array
     cell: NDArray[np.int64]  # [N] of the coverage grid
+    confidence: NDArray[np.float32]  # [N]
 
 
 def solve_pnp(
@@ -84,8 +88,7 @@ def solve_pnp(
         T_base_map = _ransac(sightings, config, start)
     if T_base_map is None:
         return None
-    closer = _refined(sightings, T_base_map, config.best_share * config.inlier_px)
-    T_base_map = T_base_map if closer is None else closer
+    T_base_map = settled(sightings, T_base_map, config.best_share * config.inlier_px)
     inliers = [_inliers(s, T_base_map, config.inlier_px) for s in sightings]
     kept = [_only(s, keep) for s, keep in zip(sightings, inliers, strict=True)]
     count = sum(len(s.pixels) for s in kept)
@@ -93,7 +96,7 @@ def solve_pnp(
         return None
     T_map_base = se3.inverse(T_base_map)
     residuals = np.concatenate([_project(s, T_base_map)[0] - s.pixels for s in kept])
-    covariance = _covariance(np.concatenate([jacobian(s, T_map_base) for s in kept]), residuals)
+    covariance = _covariance(*_weighted(kept, T_map_base))
     if covariance is None:
         return None
     cells = sum(len(np.unique(s.cell)) for s in kept)
@@ -120,17 +123,16 @@ def jacobian(s: _Sighting, T_map_base: Array) -> Array:
     by_point = np.stack(
         [np.stack([1 / z, zero, -x / z**2], 1), np.stack([zero, 1 / z, -y / z**2], 1)], 1
     )  # [N, 2, 3]
-    turn = s.T_cam_base[:3, :3] @ R.T
-    away = s.points - p
-    cross = np.cross(np.eye(3), away[:, None])  # [N, 3, 3], each hat(away)
-    by_pose = np.concatenate([np.broadcast_to(-turn, cross.shape), turn @ cross], 2)  # [N, 3, 6]
-    return ((by_point * s.focal[:, None]) @ by_pose).reshape(-1, 6)
+    by_place = (by_point * s.focal[:, None]) @ (s.T_cam_base[:3, :3] @ R.T)  # [N, 2, 3]
+    by_turn = np.cross(by_place, (s.points - p)[:, None])  # m^T [a]_x = (m x a)^T
+    return np.concatenate([-by_place, by_turn], 2, dtype=np.float64).reshape(-1, 6)
 
 
 def _usable(o: Observation) -> _Sighting:
     check_shape(o.coordinates.points, 'N 3', 'points', N=len(o.coordinates.pixels))
     rays = o.camera.unproject(o.coordinates.pixels)[:, :2]
     good = np.isfinite(rays).all(1) & np.isfinite(o.coordinates.points).all(1)
+    good &= o.coordinates.confidence > 0
     focal = np.array([o.camera.fx, o.camera.fy])
     share = o.coordinates.pixels[good] / [o.camera.width, o.camera.height]
     column, row = np.clip(
@@ -138,11 +140,16 @@ def _usable(o: Observation) -> _Sighting:
     ).T
     cell = row * _COVERAGE_CELLS[0] + column
     points = o.coordinates.points[good]
-    return _Sighting(rays[good] * focal, points, focal, se3.inverse(o.T_base_cam), cell)
+    confidence = o.coordinates.confidence[good]
+    return _Sighting(
+        rays[good] * focal, points, focal, se3.inverse(o.T_base_cam), cell, confidence
+    )
 
 
-def _only(s: _Sighting, keep: NDArray[np.bool_]) -> _Sighting:
-    return _Sighting(s.pixels[keep], s.points[keep], s.focal, s.T_cam_base, s.cell[keep])
+def _only(s: _Sighting, keep: NDArray[np.bool_] | NDArray[np.int64]) -> _Sighting:
+    return _Sighting(
+        s.pixels[keep], s.points[keep], s.focal, s.T_cam_base, s.cell[keep], s.confidence[keep]
+    )
 
 
 def _from_prior(sightings: list[_Sighting], start: Array, config: PnpConfig) -> Array | None:
@@ -191,15 +198,14 @@ def _ransac(sightings: list[_Sighting], config: PnpConfig, start: Array | None) 
 
 
 def _some(sightings: list[_Sighting], config: PnpConfig) -> list[_Sighting]:
-    """As many points as RANSAC looks at; of each camera the same share."""
-    total = sum(len(s.pixels) for s in sightings)
-    if total <= config.search_points:
+    """The most confident points, as many as RANSAC looks at; of each camera the same share."""
+    share = config.search_points / sum(len(s.pixels) for s in sightings)
+    if share >= 1:
         return sightings
-    rng = np.random.default_rng(config.seed)
-    share = config.search_points / total
+    counts = [max(_FEWEST, round(share * len(s.pixels))) for s in sightings]
     return [
-        _only(s, rng.permutation(len(s.pixels)) < max(_FEWEST, share * len(s.pixels)))
-        for s in sightings
+        _only(s, np.argsort(-s.confidence, kind='stable')[:count])
+        for s, count in zip(sightings, counts, strict=True)
     ]
 
 
@@ -259,6 +265,35 @@ def _project(s: _Sighting, T_base_map: Array) -> tuple[Array, Array]:
 def _inliers(s: _Sighting, T_base_map: Array, within_px: float) -> NDArray[np.bool_]:
     pixels, z = _project(s, T_base_map)
     return (z > 0) & (np.linalg.norm(pixels - s.pixels, axis=1) < within_px)
+
+
+def settled(sightings: list[_Sighting], T_base_map: Array, within_px: float) -> Array:
+    """The pose of the least weighted squares (Gauss-Newton) of all points within so many pixels.
+
+    Which these are is looked up at every step. The pose that is given, where too few are.
+    """
+    for _ in range(_STEPS):
+        near = [_only(s, _inliers(s, T_base_map, within_px)) for s in sightings]
+        if sum(len(s.pixels) for s in near) < _FEWEST:
+            break
+        T_map_base = se3.inverse(T_base_map)
+        J, residuals = _weighted(near, T_map_base)
+        step = -np.linalg.lstsq(J.T @ J, J.T @ residuals, rcond=None)[0]
+        T_map_base[:3, 3] += step[:3]
+        T_map_base[:3, :3] = se3.exp([0, 0, 0, *step[3:]])[:3, :3] @ T_map_base[:3, :3]
+        T_base_map = se3.inverse(T_map_base)
+        if np.abs(step).max() < _SETTLED:
+            break
+    return T_base_map
+
+
+def _weighted(sightings: list[_Sighting], T_map_base: Array) -> tuple[Array, Array]:
+    """Jacobian [2 N, 6] and residuals [2 N] of all cameras, each times the root of its weight."""
+    T_base_map = se3.inverse(T_map_base)
+    root = np.sqrt(np.repeat(np.concatenate([s.confidence for s in sightings]), 2))
+    J = np.concatenate([jacobian(s, T_map_base) for s in sightings])
+    residuals = np.concatenate([_project(s, T_base_map)[0] - s.pixels for s in sightings])
+    return J * root[:, None], residuals.ravel() * root
 
 
 def _covariance(J: Array, residuals: Array) -> Array | None:
