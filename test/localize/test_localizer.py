@@ -301,27 +301,59 @@ def test_the_head_answers_where_landmarks_fail(make: Callable[..., Localizer]) -
     assert alone.verdict is not Verdict.ACCEPTED
 
 
-@pytest.mark.parametrize(('share', 'verdict'), [(0.5, Verdict.ACCEPTED), (0.9, Verdict.AMBIGUOUS)])
-def test_two_places_that_explain_it_alike_are_both_told(
-    make: Callable[..., Localizer], monkeypatch: pytest.MonkeyPatch, share: float, verdict: Verdict
-) -> None:
-    def rival(search: Search, best: Answer) -> Answer:
-        assert best.estimate is not None
-        count = int(share * best.estimate.inliers)
-        away = replace(best.estimate, T_map_base=np.eye(4), inliers=count)
-        return replace(best, estimate=away)
+AWAY = se3.exp([40, 0, 0, 0, 0, 0])
 
-    monkeypatch.setattr(Search, 'rival', rival)
-    fix = replace(make(), landmarks=Marks(Head())).locate([view(0)], stamp_ns=3)
-    assert (fix.verdict, fix.stamp_ns) == (verdict, 3)
+
+def another_place(best: Answer, ratio: float, share: float) -> Answer:
+    """With a ratio of inliers that are a share of the best answer's."""
+    assert best.estimate is not None
+    count = int(share * best.estimate.inliers)
+    away = replace(best.estimate, T_map_base=AWAY, inliers=count, inlier_ratio=ratio)
+    return replace(best, estimate=away, fix=replace(best.fix, estimate=away))
+
+
+@pytest.mark.parametrize('tried', [False, True])
+@pytest.mark.parametrize(
+    ('ratio', 'share', 'verdict'),
+    [
+        (0.5, 1.1, Verdict.ACCEPTED),  # far more outliers, though more inliers
+        (0.7, 0.9, Verdict.AMBIGUOUS),
+        (0.85, 0.9, Verdict.AMBIGUOUS),
+        (0.85, 0.2, Verdict.ACCEPTED),  # hardly anything is explained
+    ],
+)
+def test_two_places_that_explain_it_alike_are_both_told(
+    make: Any, monkeypatch: Any, tried: bool, ratio: float, share: float, verdict: Verdict
+) -> None:
+    """Whether the other one was looked for, or met on the way."""
+    marks = replace(make(), landmarks=Marks(Head(spoil=right(32))))
+    alone = marks.explain([view(0)])
+    other = another_place(alone, ratio, share)
+    monkeypatch.setattr(Search, 'rival', lambda *_: None if tried else other)
+    ways = [alone, other] if tried else [alone]
+    monkeypatch.setattr(Search, 'anywhere', lambda _: iter(ways))
+    monkeypatch.setattr(Search, 'one_by_one', lambda _: iter(()))
+    fix = replace(marks, config=replace(marks.config, clear_ratio=1)).locate([view(0)])
+    assert fix.verdict is verdict
     if verdict is Verdict.ACCEPTED:
-        check_exact(fix)
+        assert fix.estimate is alone.estimate
         return
     assert fix.estimate is None
-    assert fix.reason == 'two places explain it: 1200 and 1080 inliers'
-    first, second = fix.candidates
-    np.testing.assert_allclose(first.T_map_base, T_map_base, atol=1e-6)
-    np.testing.assert_array_equal(second.T_map_base, np.eye(4))
+    places = {candidate.inliers for candidate in fix.candidates}
+    assert places == {a.estimate.inliers for a in (alone, other) if a.estimate is not None}
+    assert re.fullmatch(r'two places explain it: 8\d% and [78]\d% inliers', fix.reason)
+
+
+def test_the_place_with_the_fewest_outliers_is_told(
+    make: Callable[..., Localizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if another one, that was seen more often, has more inliers."""
+    marks = replace(make(), landmarks=Marks(Head(spoil=right(24))))
+    monkeypatch.setattr(Search, 'rival', lambda _, best: another_place(best, 0.95, 0.6))
+    fix = marks.locate([view(0)], stamp_ns=3)
+    assert (fix.verdict, fix.stamp_ns) == (Verdict.ACCEPTED, 3)
+    assert fix.estimate is not None
+    np.testing.assert_array_equal(fix.estimate.T_map_base, AWAY)
 
 
 def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:

@@ -60,6 +60,11 @@ class Answer:
         """How well it explains what is seen: inliers times their share."""
         return 0.0 if self.estimate is None else self.estimate.inliers * self.estimate.inlier_ratio
 
+    @property
+    def outlier_share(self) -> float:
+        """Of what was matched."""
+        return 1.0 if self.estimate is None else 1 - self.estimate.inlier_ratio
+
     def better(self, other: 'Answer') -> 'Answer':
         """The one of two answers to the same pictures that has more support; this one if alike."""
         return max(self, other, key=lambda answer: (answer.accepted, answer.support))

@@ -46,7 +46,8 @@ class LocalizerConfig:
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
     head_verdict: VerdictConfig = field(default_factory=VerdictConfig.of_head)  # without landmarks
     clear_ratio: float = 0.65  # of inliers, after which no other place is tried; bricks reach 0.62
-    rival_share: float = 0.6  # of the support, with which another place is no worse
+    rival_support: float = 0.3  # of the best answer's, from which another place is looked at
+    rival_outliers: float = 0.6  # of its share of outliers, below which it is not the place
     quick_iterations: int = 500  # of RANSAC, for the guesses and rivals
     threads: int = 0  # of the networks; 0 = all cores
 
@@ -138,18 +139,24 @@ class Localizer:
         return [encode(self.encoder, view, self.config.every) for view in working]
 
     def _alone(self, best: Answer, search: Search, tried: Sequence[Answer]) -> Answer:
-        """An accepted answer, unless another place explains the pictures about as well."""
-        rivals = [answer for answer in (search.rival(best), *tried) if answer is not None]
-        rivals = [answer for answer in rivals if answer.elsewhere(best)]
-        rival = max(rivals, key=lambda answer: answer.support, default=None)
-        if rival is None or rival.support < self.config.rival_share * best.support:
+        """The accepted place with the fewest outliers, unless another has hardly more of them.
+
+        Counts of inliers do not tell places apart that look alike: they depend on how often each
+        was seen while the map was made.
+        """
+        least = self.config.rival_support * best.support
+        answers = [a for a in (search.rival(best), *tried) if a is not None and a.support >= least]
+        best = min((a for a in answers if a.accepted), key=lambda answer: answer.outlier_share)
+        rivals = [answer for answer in answers if answer.elsewhere(best)]
+        rival = min(rivals, key=lambda answer: answer.outlier_share, default=None)
+        if rival is None or best.outlier_share < self.config.rival_outliers * rival.outlier_share:
             return best
         found = [a.estimate for a in (best, rival) if a.estimate is not None]
-        counts = ' and '.join(str(estimate.inliers) for estimate in found)
+        shares = ' and '.join(f'{estimate.inlier_ratio:.0%}' for estimate in found)
         fix = replace(
             best.fix,
             verdict=Verdict.AMBIGUOUS,
-            reason=f'two places explain it: {counts} inliers',
+            reason=f'two places explain it: {shares} inliers',
             estimate=None,
             candidates=tuple(found),
         )
