@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.localize.by_landmarks import Answer, Search, Solve
+from vloc_models.localize.by_landmarks import Answer, Search
 from vloc_models.localize.cells import Cells
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Fix, Verdict
@@ -116,16 +116,12 @@ def scene(
 
 
 def first_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
-    return next(search_of(cells, matcher, solver).anywhere())
+    return next(Search.of(cells, matcher, solver).anywhere())
 
 
 def best_anywhere(cells: list[Cells], matcher: Matcher, solver: Solver) -> Answer:
-    search = search_of(cells, matcher, solver)
+    search = Search.of(cells, matcher, solver)
     return reduce(Answer.better, [*search.anywhere(), *search.one_by_one()])
-
-
-def search_of(cells: list[Cells], matcher: Matcher, solver: Solve) -> Search:
-    return Search.of(cells, matcher, solver, solver)
 
 
 def inliers(answer: Answer) -> int:

@@ -11,6 +11,7 @@ from twins import (
     MOUNTS,
     Array,
     C,
+    Search,
     Solver,
     T_map_base,
     best_anywhere,
@@ -19,7 +20,6 @@ from twins import (
     inliers,
     scene,
     scene_points,
-    search_of,
     told,
     unlike,
 )
@@ -55,14 +55,14 @@ def test_what_is_in_view_improves_a_pose(mounts: Sequence[Array]) -> None:
 def test_around_a_guess_pictures_are_not_searched(mounts: Sequence[Array], twins: float) -> None:
     cells, matcher = scene(twins, mounts)
     guess = T_map_base @ se3.exp([0.3, -0.2, 0.1, 0, 0.05, 0.1])
-    check(search_of(cells, matcher, Solver()).around(guess), INNER * len(mounts))
+    check(Search.of(cells, matcher, Solver()).around(guess), INNER * len(mounts))
     assert matcher.whole == 0
 
 
 @pytest.mark.parametrize('mounts', [MOUNTS[:1], MOUNTS])
 def test_pictures_are_tried_one_by_one_the_best_first(mounts: Sequence[Array]) -> None:
     cells, matcher = scene(1.0, mounts)
-    best, *others = search_of(cells, matcher, Solver()).one_by_one()
+    best, *others = Search.of(cells, matcher, Solver()).one_by_one()
     check(best, INNER * len(mounts))
     assert len(others) == 4  # of 10 pictures
     assert not any(answer.elsewhere(best) for answer in others if answer.accepted)
@@ -75,7 +75,7 @@ def test_a_guess_too_weak_to_be_told_is_improved() -> None:
     points[60:] = np.random.default_rng(0).uniform(-9, 9, points[60:].shape)
     some = solver([told(cells[0], points)], None)
     weak = replace(some, fix=Fix(0, Verdict.NONE, 'not told'))
-    check(search_of(cells, matcher, solver).improved(weak), INNER)
+    check(Search.of(cells, matcher, solver).improved(weak), INNER)
 
 
 @pytest.mark.parametrize(('ratio', 'clear'), [(0.62, False), (0.67, True)])
@@ -92,7 +92,7 @@ def test_around_a_guess_any_cell_will_do() -> None:
     """Also those that are not among the surest."""
     cells, matcher = scene(0.0)
     spots = replace(cells[0].spots, cells=cells[0].spots.cells[:20], sure=np.ones(20, np.float32))
-    answer = search_of([replace(cells[0], spots=spots)], matcher, Solver()).around(T_map_base)
+    answer = Search.of([replace(cells[0], spots=spots)], matcher, Solver()).around(T_map_base)
     check(answer, INNER)
     (seen,) = answer.observations
     edge = np.minimum(seen.coordinates.pixels, (639, 479) - seen.coordinates.pixels)
@@ -102,20 +102,20 @@ def test_around_a_guess_any_cell_will_do() -> None:
 @pytest.mark.parametrize('guess', [se3.exp([50, 0, 0, 0, 0, 1]), np.eye(4)])
 def test_a_wrong_guess_is_not_accepted(guess: Array) -> None:
     cells, matcher = scene(0.5)
-    assert not search_of(cells, matcher, Solver()).around(guess).accepted
+    assert not Search.of(cells, matcher, Solver()).around(guess).accepted
 
 
 def test_another_place_is_not_accepted() -> None:
     _, matcher = scene(0.5)
     elsewhere = [Cells(unlike(np.random.default_rng(1), 300), CAMERA, MOUNTS[0])]
-    search = search_of(elsewhere, matcher, Solver())
+    search = Search.of(elsewhere, matcher, Solver())
     assert not search.around(T_map_base).accepted
     assert not best_anywhere(elsewhere, matcher, Solver()).accepted
 
 
 def test_nothing_in_view_of_a_guess() -> None:
     cells, matcher = scene(0.0)
-    answer = search_of(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
+    answer = Search.of(cells, matcher, Solver()).around(T_map_base @ se3.exp([500, 0, 0, 0, 0, 0]))
     assert answer.fix.verdict is Verdict.NONE
 
 
@@ -127,14 +127,14 @@ def test_a_pose_that_is_about_right_is_improved_where_it_is(twins: float) -> Non
     first = solver([told(cells[0], points)], None)
     assert first.accepted
     assert inliers(first) > INNER  # with those at the edge, that are not looked for again
-    check(search_of(cells, matcher, solver).improved(first), INNER)
+    check(Search.of(cells, matcher, solver).improved(first), INNER)
     assert (matcher.whole, matcher.near) == (0, 1)
 
 
 def test_no_pose_cannot_be_improved() -> None:
     cells, matcher = scene(0.0)
     none = Answer(Fix(0, Verdict.NONE, 'nothing'), (), None)
-    assert search_of(cells, matcher, Solver()).improved(none) is none
+    assert Search.of(cells, matcher, Solver()).improved(none) is none
 
 
 def two_places(share: float) -> tuple[list[Cells], Matcher]:
@@ -165,7 +165,7 @@ def two_places(share: float) -> tuple[list[Cells], Matcher]:
 @pytest.mark.parametrize('share', [0.3, 0.8, 1.0])
 def test_another_place_that_looks_alike_is_told(share: float) -> None:
     cells, matcher = two_places(share)
-    search = search_of(cells, matcher, Solver())
+    search = Search.of(cells, matcher, Solver())
     best = search.around(T_map_base)
     rival = search.rival(best)
     assert inliers(best) >= INNER
@@ -179,7 +179,7 @@ def test_another_place_that_looks_alike_is_told(share: float) -> None:
 
 def test_a_place_like_no_other_has_no_rival() -> None:
     cells, matcher = scene(0.0)
-    search = search_of(cells, matcher, Solver())
+    search = Search.of(cells, matcher, Solver())
     assert search.rival(search.around(T_map_base)) is None
 
 

@@ -7,7 +7,7 @@ matches away from the right one, so that each picture is then tried alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,12 +104,11 @@ class Search:
     asked: Sequence[Asked]  # one a camera
     matcher: Matcher
     solve: Solve
-    quick: Solve  # with less effort, for the guesses of many places
 
     @staticmethod
-    def of(cells: Sequence[Cells], matcher: Matcher, solve: Solve, quick: Solve) -> 'Search':
+    def of(cells: Sequence[Cells], matcher: Matcher, solve: Solve) -> 'Search':
         """For what each camera saw."""
-        return Search([Asked.of(c, matcher) for c in cells], matcher, solve, quick)
+        return Search([Asked.of(c, matcher) for c in cells], matcher, solve)
 
     def around(self, guess: Array) -> Answer:
         """From a pose T_map_base [4, 4] that may be wrong by much."""
@@ -131,9 +130,9 @@ class Search:
 
     def one_by_one(self) -> Iterator[Answer]:
         """From nothing, by single pictures; those that explain most are improved."""
-        quick, nothing = replace(self, solve=self.quick), np.zeros(0, int)
+        nothing = np.zeros(0, int)
         guesses = [
-            quick._among([a.alike[n : n + 1] if a is asked else nothing for a in self.asked])
+            self._among([a.alike[n : n + 1] if a is asked else nothing for a in self.asked])
             for asked in self.asked
             for n in range(min(_ALIKE, len(asked.alike)))
         ]
@@ -148,8 +147,7 @@ class Search:
         ]
         if not any(map(len, elsewhere)):
             return None
-        quick = replace(self, solve=self.quick)
-        found = quick.improved(quick._among(elsewhere))
+        found = self.improved(self._among(elsewhere))
         return found if found.elsewhere(best) else None
 
     def _elsewhere(self, pictures: NDArray[np.int64], T_map_cam: Array) -> NDArray[np.int64]:

@@ -48,7 +48,6 @@ class LocalizerConfig:
     clear_ratio: float = 0.65  # of inliers, after which no other place is tried; bricks reach 0.62
     rival_support: float = 0.3  # of the best answer's, from which another place is looked at
     rival_outliers: float = 0.6  # of its share of outliers, below which it is not the place
-    quick_iterations: int = 500  # of RANSAC, for the guesses and rivals
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -116,19 +115,17 @@ class Localizer:
             raise VlocError('locate: no view is given', 'give at least one picture')
         if prior is not None:
             check_se3(prior, 'prior')
-        pnp, verdict = self.config.pnp, self.config.verdict
+        cells, config = self._cells(views), self.config
         if self.landmarks is None:
-            seen = [self._ask_head(c) for c in self._cells(views)]
-            return _solver(stamp_ns, pnp, self.config.head_verdict)(seen, prior)
-        solve = _solver(stamp_ns, pnp, verdict)
-        less = replace(pnp, max_iterations=self.config.quick_iterations)
-        quick = _solver(stamp_ns, less, verdict)
-        search = Search.of(self._cells(views), self.landmarks, solve, quick)
+            seen = [self._ask_head(c) for c in cells]
+            return _solver(stamp_ns, config.pnp, config.head_verdict)(seen, prior)
+        solve = _solver(stamp_ns, config.pnp, config.verdict)
+        search = Search.of(cells, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
         if not any(answer.accepted for answer in tried):
             for answer in self._attempts(search, prior):
                 tried.append(answer)
-                if answer.clear(self.config.clear_ratio):
+                if answer.clear(config.clear_ratio):
                     break
         best = reduce(Answer.better, tried)
         return self._alone(best, search, tried) if best.accepted else best
