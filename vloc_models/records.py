@@ -73,9 +73,7 @@ class SceneCoordinates:
 
     pixels: Array  # [N, 2]
     points: Array  # [N, 3] map frame
-    confidence: NDArray[
-        np.float32
-    ]  # [N] weights of least squares; points without any are left out
+    confidence: NDArray[np.float32]  # [N] how much each counts; with 0 it is left out
 
 
 @dataclass(frozen=True, eq=False)
