@@ -62,7 +62,7 @@ def test_what_just_suffices_is_accepted(change: dict) -> None:
 def test_all_reasons_are_told() -> None:
     bad = replace(
         GOOD,
-        inliers=7,
+        inliers=37,
         inlier_ratio=0.05,
         coverage=0.1,
         covariance=sigma(3.0),
@@ -99,10 +99,14 @@ def test_landmarks_and_heads_are_judged_by_what_each_reaches(
 
 def test_the_defaults_judge() -> None:
     assert VerdictConfig().judge(GOOD, 400)[0] is Verdict.ACCEPTED
-    assert VerdictConfig().judge(replace(GOOD, inliers=6), 400)[0] is Verdict.WEAK
+    assert VerdictConfig().judge(replace(GOOD, inliers=36), 400)[0] is Verdict.WEAK
 
 
-def test_chance_is_no_pose() -> None:
-    verdict, reason = CONFIG.judge(replace(GOOD, inlier_ratio=0.02), 400)
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [({'inlier_ratio': 0.02}, '2% inliers'), ({'inliers': 29}, '29 inliers')],
+)
+def test_chance_is_no_pose(change: dict, words: str) -> None:
+    verdict, reason = CONFIG.judge(replace(GOOD, **change), 400)
     assert verdict is Verdict.NONE
-    assert reason == '2% inliers are no more than chance'
+    assert reason == f'{words} are no more than chance'

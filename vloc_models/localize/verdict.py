@@ -19,6 +19,8 @@ class VerdictConfig:
     max_reprojection_px: float = 4.5  # median of the inliers; of inliers by chance 7 of 10 px
     chance_inlier_ratio: float = 0.25  # below it there is no pose: of a hundred none was right
 
+    chance_inliers: int = 30  # likewise: a black picture reached 27, right answers had 60 and more
+
     @staticmethod
     def of_head() -> 'VerdictConfig':
         """A head tells a point for every cell, also for those that cannot be known."""
@@ -37,6 +39,8 @@ class VerdictConfig:
             return Verdict.NONE, f'no pose explains the {seen} map points'
         if estimate.inlier_ratio < self.chance_inlier_ratio:
             return Verdict.NONE, f'{estimate.inlier_ratio:.0%} inliers are no more than chance'
+        if estimate.inliers < self.chance_inliers:
+            return Verdict.NONE, f'{estimate.inliers} inliers are no more than chance'
         sigma = float(np.sqrt(np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1]))
         short = [
             words
