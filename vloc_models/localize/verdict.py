@@ -18,7 +18,6 @@ class VerdictConfig:
     max_sigma_m: float = 0.05  # largest standard deviation of the position
     max_reprojection_px: float = 4.5  # median of the inliers; of inliers by chance 7 of 10 px
     chance_inlier_ratio: float = 0.25  # below it there is no pose: of a hundred none was right
-
     chance_inliers: int = 30  # likewise: a black picture reached 27, right answers had 60 and more
 
     @staticmethod

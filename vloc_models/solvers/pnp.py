@@ -68,7 +68,8 @@ def solve_pnp(
     """Find T_map_base.
 
     Args:
-        observations: one a camera that saw anything; NaN points and pixels are left out.
+        observations: one a camera that saw anything; points without confidence are left out, and
+            NaN points and pixels.
         config: thresholds and effort.
         prior: T_map_base [4, 4] to try first, e.g. predicted by odometry.
 
