@@ -46,8 +46,9 @@ class LocalizerConfig:
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
     head_verdict: VerdictConfig = field(default_factory=VerdictConfig.of_head)  # without landmarks
     clear_ratio: float = 0.65  # of inliers, after which no other place is tried; bricks reach 0.62
-    rival_support: float = 0.3  # of the best answer's, from which another place is looked at
-    rival_outliers: float = 0.6  # of its share of outliers, below which it is not the place
+    rival_support: float = 0.2  # of the best answer's, from which another place is looked at
+    rival_outliers: float = 0.5  # of its share of outliers: what has no fewer is not the place,
+    rival_margin: float = 0.05  # and so many fewer of what was matched
     threads: int = 0  # of the networks; 0 = all cores
 
 
@@ -142,11 +143,11 @@ class Localizer:
         was seen while the map was made.
         """
         least = self.config.rival_support * best.support
-        answers = [a for a in (search.rival(best), *tried) if a is not None and a.support >= least]
+        answers = [a for a in (*search.rivals(best, least), *tried) if a.support >= least]
         best = min((a for a in answers if a.accepted), key=lambda answer: answer.outlier_share)
         rivals = [answer for answer in answers if answer.elsewhere(best)]
         rival = min(rivals, key=lambda answer: answer.outlier_share, default=None)
-        if rival is None or best.outlier_share < self.config.rival_outliers * rival.outlier_share:
+        if rival is None or self._outdoes(best, rival):
             return best
         found = [a.estimate for a in (best, rival) if a.estimate is not None]
         shares = ' and '.join(f'{estimate.inlier_ratio:.0%}' for estimate in found)
@@ -158,6 +159,10 @@ class Localizer:
             candidates=tuple(found),
         )
         return replace(best, fix=fix)
+
+    def _outdoes(self, best: Answer, rival: Answer) -> bool:
+        c, ours, theirs = self.config, best.outlier_share, rival.outlier_share
+        return ours < c.rival_outliers * theirs and ours < theirs - c.rival_margin
 
     def _attempts(self, search: Search, prior: Array | None) -> Iterator[Answer]:
         """Answers, the quickest first; most often the first one is clear."""
