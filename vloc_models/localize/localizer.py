@@ -26,7 +26,7 @@ from vloc_models.localize.by_landmarks import Answer, Search, Solve
 from vloc_models.localize.cells import Cells, encode
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
-from vloc_models.maps import Map, MapInfo, SubMap, open_map
+from vloc_models.maps import Calibration, Map, MapInfo, SubMap, open_map
 from vloc_models.records import Fix, Verdict, View
 from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
@@ -49,7 +49,16 @@ class LocalizerConfig:
     rival_support: float = 0.2  # of the best answer's, from which another place is looked at
     rival_outliers: float = 0.5  # of its share of outliers: what has no fewer is not the place,
     rival_margin: float = 0.05  # and so many fewer of what was matched
+    covariance_scale: float = 5.0  # of the solver's; as validation worlds need (3.9 to 8)
     threads: int = 0  # of the networks; 0 = all cores
+
+    def calibrated(self, found: Calibration | None) -> 'LocalizerConfig':
+        """As a map needs it, by what was found when it was made."""
+        if found is None:
+            return self
+        least = max(self.verdict.min_inlier_ratio, found.min_inlier_ratio)
+        verdict = replace(self.verdict, min_inlier_ratio=least)
+        return replace(self, verdict=verdict, covariance_scale=found.covariance_scale)
 
 
 _DEFAULT = LocalizerConfig()
@@ -89,6 +98,7 @@ class Localizer:
             has = {'both': 'neither head nor landmarks', 'head': 'no head'}.get(use, f'no {use}')
             raise MapError(f'{site.folder}: has {has}', 'use what it has, or build it again')
         encoder = encoder_of(site, config.threads)
+        config = config.calibrated(site.info.calibration)
         return Localizer(site.info, encoder, head, landmarks, config)
 
     def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
@@ -119,8 +129,8 @@ class Localizer:
         cells, config = self._cells(views), self.config
         if self.landmarks is None:
             seen = [self._ask_head(c) for c in cells]
-            return _solver(stamp_ns, config.pnp, config.head_verdict)(seen, prior)
-        solve = _solver(stamp_ns, config.pnp, config.verdict)
+            return _solver(stamp_ns, config, config.head_verdict)(seen, prior)
+        solve = _solver(stamp_ns, config, config.verdict)
         search = Search.of(cells, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
         if not any(answer.accepted for answer in tried):
@@ -180,13 +190,16 @@ class Localizer:
         return cells.seen(points.reshape(3, -1).T.astype(np.float64), cells.spots.sure)
 
 
-def _solver(stamp_ns: int, pnp: PnpConfig, config: VerdictConfig) -> Solve:
-    """PnP with a verdict."""
+def _solver(stamp_ns: int, config: LocalizerConfig, limits: VerdictConfig) -> Solve:
+    """PnP with a calibrated covariance and a verdict."""
 
     def solve(seen: Sequence[Observation], prior: Array | None) -> Answer:
-        estimate = solve_pnp(seen, pnp, prior)
+        estimate = solve_pnp(seen, config.pnp, prior)
+        if estimate is not None:
+            covariance = estimate.covariance * config.covariance_scale
+            estimate = replace(estimate, covariance=covariance)
         count = sum(len(o.coordinates.pixels) for o in seen)
-        verdict, reason = config.judge(estimate, count)
+        verdict, reason = limits.judge(estimate, count)
         told = None if verdict is Verdict.NONE else estimate
         return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen), estimate)
 
