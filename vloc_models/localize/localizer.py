@@ -106,7 +106,8 @@ class Localizer:
 
         Args:
             views: one picture a camera, of one moment.
-            prior: T_map_base [4, 4] to try first, e.g. what odometry predicts.
+            prior: T_map_base [4, 4] to try first, e.g. what odometry predicts; an accepted pose
+                there is the answer, whatever else in the map looks like it.
             stamp_ns: of the pictures; handed on.
 
         Returns:
@@ -133,11 +134,12 @@ class Localizer:
         solve = _solver(stamp_ns, config, config.verdict)
         search = Search.of(cells, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
-        if not any(answer.accepted for answer in tried):
-            for answer in self._attempts(search, prior):
-                tried.append(answer)
-                if answer.clear(config.clear_ratio):
-                    break
+        if tried and tried[0].accepted:
+            return tried[0]  # of places that look alike, the prior tells which
+        for answer in self._attempts(search, prior):
+            tried.append(answer)
+            if answer.clear(config.clear_ratio):
+                break
         best = reduce(Answer.better, tried)
         return self._alone(best, search, tried) if best.accepted else best
 

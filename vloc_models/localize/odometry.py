@@ -16,6 +16,7 @@ from vloc_models.solvers.fusion import Motion
 Array = NDArray[np.float64]
 KEEP_S = 600.0  # of odometry
 _COUNTED_M, _COUNTED_RAD = 0.02, 0.02  # less is the trembling of a robot that stands
+_TWIST_S = 0.1
 _Sample = tuple[Sequence[float], Sequence[float]]  # t, quat_xyzw
 
 
@@ -133,6 +134,14 @@ class Odometry:
             abs(to_ns - from_ns) / 1e9,
             abs(b.blind_s - a.blind_s),
         )
+
+    def twist(self, stamp_ns: int) -> Array:
+        """The motion [6] over the tenth of a second before, in the robot's frame, a second."""
+        then_ns = stamp_ns - round(_TWIST_S * 1e9)
+        before, now = self.at(then_ns), self.at(stamp_ns)
+        if before is None or now is None:
+            return np.zeros(6)
+        return se3.log(se3.inverse(before) @ now) / _TWIST_S
 
     def _gone_by(self, stamp_ns: int) -> _Gone:
         after = bisect_right(self._gone, stamp_ns, key=lambda gone: gone.stamp_ns)

@@ -145,6 +145,15 @@ class Tracker:
         T_map_base = None if T_odom_base is None else T_map_odom @ T_odom_base
         return Track(stamp_ns, state, reason, T_map_odom, T_map_base, belief.covariance)
 
+    def odometry(self, stamp_ns: int) -> Array | None:
+        """T_odom_base [4, 4] at a stamp, or the newest of before; None without any."""
+        newest_ns = self._odometry.newest_ns
+        return None if newest_ns is None else self._odometry.at(min(stamp_ns, newest_ns))
+
+    def twist(self, stamp_ns: int) -> Array:
+        """How the robot moved just before a stamp [6], in its own frame, a second."""
+        return self._odometry.twist(stamp_ns)
+
     @property
     def newest_odometry_ns(self) -> int | None:
         """The stamp up to which odometry has come; None without any."""
@@ -224,7 +233,8 @@ class Tracker:
 
 
 def _ago(fix: Fix, stamp_ns: int) -> str:
-    return f'last fix {max((stamp_ns - fix.stamp_ns) / 1e9, 0.0):.1f} s ago'
+    what = 'last fix' if fix.verdict is Verdict.ACCEPTED else fix.reason
+    return f'{what} {max((stamp_ns - fix.stamp_ns) / 1e9, 0.0):.1f} s ago'
 
 
 def _off(belief: Belief, estimate: PoseEstimate) -> str:
