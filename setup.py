@@ -38,6 +38,8 @@ TEST = [
     'pytest-xdist>=3.5',
     'pytest-rerunfailures>=14',
     'hypothesis>=6.100',
+    # the filter is compared with its batch solution; it has no wheels for Python 3.10
+    'gtsam>=4.3,<5; python_version >= "3.11"',
 ]
 # pyright[nodejs] carries its node.js in a wheel; the plain one would download it at the first run.
 LINT = ['ruff>=0.12', 'pyright[nodejs]>=1.1.405']

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from vloc_models.localize.odometry import OdometryConfig
 from vloc_models.localize.tracker import Tracker, TrackerConfig
 from vloc_models.records import Array, Fix, PoseEstimate, State, Track, Verdict
 
@@ -21,9 +22,18 @@ def at(x: float, y: float, yaw_deg: float) -> Array:
     return T
 
 
+SURE = np.diag([1e-4] * 3 + [1e-5] * 3)  # 1 cm, 0.2 deg
+
+
 def fix(stamp_ns: int, T_map_base: Array, verdict: Verdict = Verdict.ACCEPTED) -> Fix:
-    estimate = PoseEstimate(T_map_base, np.eye(6), 100, 0.5, 0.75, 2.0)
+    estimate = PoseEstimate(T_map_base, SURE, 100, 0.5, 0.75, 2.0)
     return Fix(stamp_ns, verdict, '', estimate)
+
+
+def localized(tracker: Tracker, stamp_ns: int, T_map_base: Array) -> None:
+    """By two pictures of one moment, as far as the tracker can tell."""
+    for late_ns in (0, 1):
+        tracker.add_fix(fix(stamp_ns + late_ns, T_map_base))
 
 
 def move(tracker: Tracker, stamp_ns: int, T_odom_base: Array) -> str:
@@ -59,8 +69,8 @@ def test_map_to_odom_is_what_a_drawing_gives() -> None:
     track = tracker.track(START + S)
     close(track.T_map_base, at(4, 0, 180))
     close(track.T_map_odom, at(7, -1, 90))
-    assert track.state is State.LOCALIZED
-    assert track.reason == 'last fix 1.0 s ago'
+    assert track.state is State.UNSURE
+    assert track.reason == 'last fix 1.0 s ago, known to 34 cm and 17.3 deg, to be confirmed'
 
 
 def test_a_fix_waits_for_odometry() -> None:
@@ -78,7 +88,7 @@ def test_a_fix_waits_for_odometry() -> None:
 
 
 def test_a_fix_in_a_gap_of_odometry_is_not_used() -> None:
-    tracker = Tracker(TrackerConfig(max_gap_s=0.5))
+    tracker = Tracker(TrackerConfig(samples=OdometryConfig(max_gap_s=0.5)))
     move(tracker, START, at(0, 0, 0))
     move(tracker, START + S // 2 + 1, at(0, 0, 0))
     tracker.add_fix(fix(START + S // 4, at(2, 1, 50)))
@@ -86,7 +96,7 @@ def test_a_fix_in_a_gap_of_odometry_is_not_used() -> None:
 
 
 def test_between_two_samples_the_robot_is_between() -> None:
-    tracker = Tracker(TrackerConfig(max_gap_s=1.0))
+    tracker = Tracker(TrackerConfig(samples=OdometryConfig(max_gap_s=1.0)))
     move(tracker, START, at(0, 0, 0))
     tracker.add_fix(fix(START, at(0, 0, 0)))
     move(tracker, START + S, at(4, -2, 60))
@@ -97,31 +107,38 @@ def test_between_two_samples_the_robot_is_between() -> None:
 
 def test_past_odometry_only_map_to_odom_is_known() -> None:
     tracker = driven()
-    tracker.add_fix(fix(START + 3 * S, at(5, 5, 0)))
-    for stamp in (START - 1, START + 3 * S + 1):
-        track = tracker.track(stamp)
-        assert track.T_map_base is None
-        close(track.T_map_odom, at(2, 5, 0))
-        assert track.state is State.LOCALIZED
+    localized(tracker, START + 3 * S - 1, at(5, 5, 0))
+    track = tracker.track(START + 3 * S + 1)
+    assert track.T_map_base is None
+    close(track.T_map_odom, at(2, 5, 0))
+    assert track.state is State.LOCALIZED
+    before = tracker.track(START - 1)
+    assert before.T_map_odom is None
+    assert (before.state, before.T_map_base) == (State.LOST, None)
+    assert 'odometry since is not known' in before.reason
     assert tracker.newest_odometry_ns == START + 3 * S
 
 
-@pytest.mark.parametrize('earlier_ns', [0, 1, S])
-def test_a_fix_that_is_no_newer_is_ignored(earlier_ns: int) -> None:
+@pytest.mark.parametrize('earlier_ns', [0, S])
+def test_a_fix_older_than_all_others_is_left_out(earlier_ns: int) -> None:
     tracker = driven()
     tracker.add_fix(fix(START + 2 * S, at(5, 5, 0)))
     before = tracker.track(START + 3 * S)
-    tracker.add_fix(fix(START + 2 * S - earlier_ns, at(0, 0, 90)))
+    tracker.add_fix(fix(START + 2 * S - earlier_ns, at(5 - earlier_ns / S, 5.01, 0)))
     assert same(tracker.track(START + 3 * S), before)
 
 
-def test_a_fix_older_than_the_one_that_waits_is_ignored() -> None:
-    tracker = driven()
-    tracker.add_fix(fix(START + 3 * S + 1, at(5, 5, 0)))
-    tracker.add_fix(fix(START + 2 * S, at(0, 0, 90)))
-    assert tracker.track(START + 3 * S).state is State.LOST
-    move(tracker, START + 31 * S // 10, at(3.1, 0, 0))
-    close(tracker.track(START + 3 * S + 1).T_map_base, at(5, 5, 0))
+def test_fixes_may_come_in_any_order() -> None:
+    fixes = [fix(START + i * S // 4, at(0.25 * i, 0.002 * i, i / 20)) for i in range(12)]
+    tracks = []
+    for order in (range(12), [0, 2, 1, 3, 5, 4, 7, 8, 6, 11, 10, 9]):
+        tracker = driven()
+        for i in order:
+            tracker.add_fix(fixes[i])
+        tracks.append(tracker.track(START + 3 * S))
+    close(tracks[1].T_map_base, np.array(tracks[0].T_map_base))
+    assert tracks[0].covariance is not None
+    np.testing.assert_allclose(np.array(tracks[1].covariance), tracks[0].covariance, rtol=1e-6)
 
 
 @pytest.mark.parametrize('verdict', [v for v in Verdict if v is not Verdict.ACCEPTED])
@@ -187,7 +204,7 @@ def test_odometry_that_starts_anew_loses_the_track(after_s: float, x: float, wor
 @pytest.mark.parametrize(('after_s', 'x'), [(0.1, 4.9), (9.0, 8.9), (0, 3.9), (-0.95, 3)])
 def test_odometry_may_be_quick_or_a_little_late(after_s: float, x: float) -> None:
     tracker = driven()
-    tracker.add_fix(fix(START + S, at(5, 5, 0)))
+    localized(tracker, START + S, at(1, 5, 0))
     assert move(tracker, START + 3 * S + round(after_s * S), at(x, 0, 0)) == ''
     assert tracker.track(START + 3 * S).state is State.LOCALIZED
 
@@ -209,22 +226,62 @@ def test_odometry_that_begins_anew_loses_the_track(
 def test_a_late_sample_is_sorted_in() -> None:
     tracker = driven()
     tracker.add_fix(fix(START, at(0, 0, 0)))
-    move(tracker, START + 11 * S // 4, at(2.75, 1, 0))
+    assert move(tracker, START + 11 * S // 4, at(2.75, 1, 0)) == ''
     close(tracker.track(START + 11 * S // 4).T_map_base, at(2.75, 1, 0))
     assert tracker.newest_odometry_ns == START + 3 * S
 
 
-def test_the_track_is_unsure_without_a_fresh_fix() -> None:
-    tracker = driven(TrackerConfig(fresh_s=2.0))
-    tracker.add_fix(fix(START, at(0, 5, 0)))
-    assert tracker.track(START + 2 * S).state is State.LOCALIZED
-    track = tracker.track(START + 2 * S + S // 10)
-    assert (track.state, track.reason) == (State.UNSURE, 'last fix 2.1 s ago')
-    close(track.T_map_base, at(2.1, 5, 0))
-    tracker.add_fix(fix(START + 2 * S, at(2, 6, 0)))
-    track = tracker.track(START + 2 * S + S // 10)
-    assert track.state is State.LOCALIZED
-    close(track.T_map_base, at(2.1, 6, 0))
+def test_the_track_grows_unsure_on_its_way_and_lost_at_last() -> None:
+    tracker, told = Tracker(TrackerConfig()), []
+    for i in range(1800):
+        stamp, x = START + i * S // 10, 0.1 * i
+        move(tracker, stamp, at(x, 0, 0))
+        if i < 20:
+            tracker.add_fix(fix(stamp, at(x, 5, 0)))
+        told.append(tracker.track(stamp))
+    states = [track.state for track in told]
+    assert states[0] is State.UNSURE
+    rest = states[1:]  # from the second fix on
+    assert sorted(rest, key=[State.LOCALIZED, State.UNSURE, State.LOST].index) == rest
+    assert set(rest) == set(State)
+    assert rest.index(State.UNSURE) > 60  # metres / 10
+    assert told[rest.index(State.LOST)].T_map_base is not None
+    assert told[-1].T_map_odom is None
+    assert 'known to 30' in told[1 + rest.index(State.LOST)].reason  # 3 m
+    sigma = [np.sqrt(np.trace(t.covariance[:3, :3])) for t in told if t.covariance is not None]
+    assert (np.diff(sigma[20:]) > 0).all()
+
+
+def test_once_unsure_it_has_to_be_known_well_to_be_localized_again() -> None:
+    tracker = Tracker(TrackerConfig(unsure_m=0.05))
+    poor = np.diag([0.04**2] * 3 + [1e-5] * 3)
+    for i in range(60):
+        move(tracker, START + i * S // 10, at(0.1 * i, 0, 0))
+        if i < 10:
+            localized(tracker, START + i * S // 10, at(0.1 * i, 0, 0))
+    assert tracker.track(START + 59 * S // 10).state is State.UNSURE
+    T, there = at(5.9, 0, 0), START + 59 * S // 10
+    tracker.add_fix(Fix(there, Verdict.ACCEPTED, '', PoseEstimate(T, poor, 100, 0.5, 0.75, 2.0)))
+    track = tracker.track(there)
+    assert track.covariance is not None
+    assert 0.025 < np.sqrt(np.linalg.eigvalsh(track.covariance[:3, :3])[-1]) < 0.05
+    assert track.state is State.UNSURE
+    move(tracker, there + S // 2, at(6.4, 0, 0))
+    localized(tracker, there + S // 2 - 1, at(6.4, 0, 0))
+    assert tracker.track(there + S // 2).state is State.LOCALIZED
+
+
+def test_without_odometry_for_a_while_it_is_unsure_then_lost() -> None:
+    tracker = driven()
+    localized(tracker, START + 3 * S - 1, at(3, 5, 0))
+    for silent_s, state in ((0.4, State.LOCALIZED), (0.6, State.UNSURE), (5, State.LOST)):
+        track = tracker.track(START + 3 * S + round(silent_s * S))
+        assert track.state is state
+        assert ('no odometry for' in track.reason) == (silent_s > 0.5)
+    move(tracker, START + 5 * S, at(3.1, 0, 0))  # and it comes again
+    assert tracker.track(START + 5 * S).state is State.UNSURE
+    localized(tracker, START + 5 * S - 1, at(3.1, 5, 0))
+    assert tracker.track(START + 5 * S).state is not State.LOST
 
 
 def test_without_odometry_a_fix_holds_for_its_own_stamp() -> None:

@@ -30,8 +30,8 @@ class FusionConfig:
     drift_rad_rad: float = 0.02  # of heading, for each radian turned
     tilt_rad: float = 0.01  # roll and pitch that odometry does not see, of an uneven floor
     rest_m_s: float = 0.002  # with every second: somebody may push the robot
-    blind_m_s: float = 1.0  # with every second without odometry
-    blind_rad_s: float = 1.0
+    blind_m_s: float = 0.3  # with every second without odometry
+    blind_rad_s: float = 0.3
     place_m: float = 0.5  # fixes from so near to each other err together
     place_rad: float = 0.5
     place_s: float = 10.0  # and from so near in time: people move, light changes
