@@ -1,6 +1,7 @@
 """Maps are read back as written; one from a stranger is refused in one line."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -91,8 +92,18 @@ BAD_NAMES = ['/etc/passwd', '../x', 'a/../../x', 'a\\..\\x', '.hidden', 'a//b', 
             'T_base_cam has the last row',
         ),
         (set_('submaps', 0, 'centre_m', to=[0, 1]), 'centre_m must be'),
-        (set_('calibration', 'weights', to=[1.0]), 'not one finite weight a feature'),
-        (set_('calibration', 'bias', to=float('nan')), 'not one finite weight a feature'),
+        (set_('calibration', 'covariance_scale', to=0.0), 'calibration: covariance times 0.0'),
+        (set_('calibration', 'covariance_scale', to=1e6), 'calibration: covariance times 1000000'),
+        (
+            set_('calibration', 'covariance_scale', to=math.nan),
+            'calibration: covariance times nan',
+        ),
+        (set_('calibration', 'min_inlier_ratio', to=0.0), r'calibration: .* 0\.0 inliers'),
+        (set_('calibration', 'min_inlier_ratio', to=1.01), r'calibration: .* 1\.01 inliers'),
+        (set_('calibration', 'min_inlier_ratio', to=math.nan), 'calibration: .* nan inliers'),
+        (set_('calibration', 'errors', 0, 'median_cm', to='small'), 'median_cm must be float'),
+        (set_('calibration', 'weights', to=[1.0]), r"unknown key \['weights'\]"),
+        (lambda d: d['calibration'].pop('blocks'), 'missing value .*"calibration.blocks"'),
         (set_('index', to='other.npz'), "'other.npz' is named but not among the files"),
         (set_('index', to='../index.npz'), 'is named but not among the files'),
         (set_('files', 'index.npz', 'sha256', to='A' * 64), '64 hexadecimal'),

@@ -72,7 +72,9 @@ def test_info_tells_what_a_map_holds(site: Path, capsys: pytest.CaptureFixture[s
         'topics    /camera',
         'made by   vloc 0.1.0, c0ffee, 2026-01-02T03:04:05Z',
         'self-test not tested: too few pictures to hold some out',
-        'accepts   poses that are right with 95%, judged by inliers, coverage (fitted to 120',
+        "sure      accepts from 55% inliers on; sigma is 2.5 times the solver's (by 120 held-out "
+        'pictures in 4 blocks)',
+        '          from 50% inliers: median 1.5 cm of 40',
     ):
         assert words in said
 
@@ -81,11 +83,13 @@ def test_info_tells_how_a_map_did(
     sites: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = {'queries': 40, 'recall_10cm_5deg': 0.55, 'median_cm': 3.21, 'accepted': 20}
-    origin = replace(sites.INFO.provenance, self_test=figures | {'false_accepts': 1})
+    figures |= {'accepted_share': 0.5, 'false_accepts': 1}
+    origin = replace(sites.INFO.provenance, self_test=figures)
     sites.write(tmp_path / 'site', info=replace(sites.INFO, provenance=origin))
     assert main(['info', str(tmp_path / 'site')]) == 0
     said = capsys.readouterr().out
     assert 'self-test POOR: 55% of 40 held-out pictures within 10 cm and 5 deg, median 3.2' in said
+    assert ' cm; 50% accepted, 1 WRONG' in said
     assert '20 accepted, 1 of them wrong' in said
 
 
@@ -99,7 +103,7 @@ def test_a_strangers_map_commands_no_terminal(
     assert '[red]x[/red]' in said
     assert '\x1b' not in said
     assert '\nready' not in said
-    assert 'accepts   poses by fixed thresholds' in said
+    assert 'sure      as most maps are: it was too small to be calibrated' in said
 
 
 def test_a_damaged_map_is_one_line_and_exit_code_2(

@@ -11,7 +11,8 @@ from vloc_models.commands.main import main
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.localize.localizer import Localizer
 from vloc_models.mapping import build_map as module
-from vloc_models.maps import open_map
+from vloc_models.mapping.self_test import Figures, SelfTest
+from vloc_models.maps import Calibration, open_map
 
 TINY = ['--buffer.cells', '6000', '--training.batch', '512', '--training.head.width', '32']
 TINY += ['--training.loop.steps', '20']
@@ -51,6 +52,8 @@ def test_a_bag_becomes_a_map(
     lines = said.err.splitlines()
     for step in ('reading', 'encoding', 'training', 'testing', 'training with all'):
         assert sum(line.startswith(step + '  ') for line in lines) == 1
+    # of the map that is written, and of that which is tested
+    assert sum(line.startswith('looking for places that look alike ') for line in lines) == 2
     written, tested = lines[-2:]
     assert written.startswith(f'written: {out} (')
     assert written.endswith(' s)')
@@ -93,12 +96,20 @@ def test_a_good_map_is_not_called_poor(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    figures = {'queries': 6, 'recall_10cm_5deg': 1.0, 'median_cm': 1.25}
-    monkeypatch.setattr(module, 'self_test', lambda *_: figures)
+    figures: Figures = {
+        'queries': 6,
+        'recall_10cm_5deg': 1.0,
+        'median_cm': 1.25,
+        'accepted_share': 5 / 6,
+    }
+    tests = SelfTest(figures | {'false_accepts': 0}, Calibration(7.5, 0.62, 6, 3))
+    monkeypatch.setattr(module, 'self_test', lambda *_: tests)
     assert main(['map', str(bag), '-o', str(tmp_path / 'site'), *TINY]) == 0
     assert capsys.readouterr().err.endswith(
-        'self-test good: 100% of 6 held-out pictures within 10 cm and 5 deg, median 1.2 cm\n'
+        'self-test good: 100% of 6 held-out pictures within 10 cm and 5 deg, median 1.2 cm; '
+        '83% accepted, none wrong\n'
     )
+    assert open_map(tmp_path / 'site').info.calibration == tests.calibration
 
 
 def test_the_licence_of_the_encoder_is_told(

@@ -1,7 +1,8 @@
 """Of cells whose landmarks have twins elsewhere, the search finds those that explain the view."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,9 @@ from twins import (
 from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer
 from vloc_models.localize.cells import Cells
-from vloc_models.localize.localizer import LocalizerConfig
-from vloc_models.records import Fix, PoseEstimate, Verdict
+from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.mapping.twins import with_twins
+from vloc_models.records import Fix, PoseEstimate, Verdict, View
 from vloc_models.solvers.landmarks import Landmarks, Matcher, whole_picture
 
 
@@ -137,50 +139,217 @@ def test_no_pose_cannot_be_improved() -> None:
     assert Search.of(cells, matcher, Solver()).improved(none) is none
 
 
-def two_places(share: float) -> tuple[list[Cells], Matcher]:
-    """A place, and 30 m away that share of it once more."""
+# to the left and turned: neither place is in view of the other
+AWAY = T_map_base @ se3.exp([0, 30, 0, 0, 0, 0.5]) @ se3.inverse(T_map_base)
+
+
+def two_places(share: float, alike: int = 0) -> tuple[list[Cells], Landmarks]:
+    """A place, and 30 m from it that share of it once more.
+
+    So many further pictures look more like the place than that; each has a point like nothing.
+    """
     cells, matcher = scene(0.0)
     points, short = scene_points(cells[0], matcher), matcher.short(cells[0].spots.features)
     copied = np.arange(len(points)) < share * len(points)
-    away = se3.exp([30, 0, 0, 0, 0, 1.0])
-    picture = np.repeat([0, 1], [len(points), copied.sum()]).astype(np.int32)
-    descriptors = np.concatenate([short, short[copied]])
+    times = [len(points), *[1] * alike, copied.sum()]
+    picture = np.repeat(np.arange(alike + 2, dtype=np.int32), times)
+    descriptors = np.concatenate([short, np.zeros((alike, C)), short[copied]])
     words = short[:16]
     places = [
         whole_picture(rows, np.ones(len(rows), np.float32), words)
-        for rows in (short, short[copied])
+        for rows in [short] * (alike + 1) + [short[copied]]
     ]
+    taken = [np.eye(4), *[se3.exp([0, 0, 1, 0, 0, 0])] * alike, AWAY]
     marks = Landmarks(
-        np.concatenate([points, se3.apply(away, points[copied])]).astype(np.float32),
+        np.concatenate(
+            [points, points[:alike], se3.apply(AWAY, points[copied])], dtype=np.float32
+        ),
         np.round(descriptors * 127).astype(np.int8),
         np.eye(C, dtype=np.float32),
         picture,
-        np.stack([T @ T_map_base @ MOUNTS[0] for T in (np.eye(4), away)]).astype(np.float32),
+        np.stack([T @ T_map_base @ MOUNTS[0] for T in taken]).astype(np.float32),
         words.astype(np.float32),
         np.round(np.stack(places) * 127).astype(np.int8),
     )
-    return cells, Matcher(marks)
+    return cells, marks
+
+
+def rivals(search: Search, best: Answer) -> list[Answer]:
+    """As the localizer asks for them."""
+    return list(search.rivals(best, LocalizerConfig().rival_support * best.support))
+
+
+def where(answer: Answer | PoseEstimate) -> str:
+    """Of the two places, by the pose."""
+    assert answer.T_map_base is not None
+    off = [np.abs(T @ T_map_base - answer.T_map_base).max() for T in (np.eye(4), AWAY)]
+    assert min(off) < 1e-3
+    return ('here', 'away')[int(np.argmin(off))]
 
 
 @pytest.mark.parametrize('share', [0.3, 0.8, 1.0])
 def test_another_place_that_looks_alike_is_told(share: float) -> None:
-    cells, matcher = two_places(share)
-    search = Search.of(cells, matcher, Solver())
+    cells, marks = two_places(share)
+    search = Search.of(cells, Matcher(marks), Solver())
     best = search.around(T_map_base)
-    rival = search.rival(best)
+    (rival,) = rivals(search, best)
     assert inliers(best) >= INNER
-    assert rival is not None
     pixels = cells[0].spots.pixels[: round(share * 300)]
     inner = ((pixels > 16) & (pixels < [640 - 16, 480 - 16])).all(1).sum()
     assert 0.98 * inner <= inliers(rival) <= len(pixels)
-    assert rival.T_map_base is not None
-    assert np.linalg.norm(rival.T_map_base[:3, 3] - T_map_base[:3, 3]) > 20
+    assert where(rival) == 'away'
+    assert not list(search.rivals(best, 1e5))  # it explains too little, whatever is tried
 
 
 def test_a_place_like_no_other_has_no_rival() -> None:
     cells, matcher = scene(0.0)
     search = Search.of(cells, matcher, Solver())
-    assert search.rival(search.around(T_map_base)) is None
+    assert not rivals(search, search.around(T_map_base))
+
+
+@pytest.mark.parametrize('share', [0.3, 0.8, 1.0])
+def test_a_place_that_the_map_knows_to_look_alike_needs_no_picture(share: float) -> None:
+    """Of thirty pictures that look more like what is seen, none was taken there."""
+    cells, marks = two_places(share, alike=30)
+    best = Search.of(cells, Matcher(marks), Solver()).around(T_map_base)
+    assert not rivals(Search.of(cells, Matcher(marks), Solver()), best)
+    assert best.estimate is not None
+    known = Matcher(with_twins(marks, CAMERA))
+    for T, others in ((np.eye(4), 'away'), (AWAY, 'here')):
+        search = Search.of(cells, known, Solver())
+        at = replace(best, estimate=replace(best.estimate, T_map_base=T @ T_map_base))
+        assert {where(rival) for rival in rivals(search, at)} == {others}
+
+
+@pytest.mark.parametrize(('ratio', 'found'), [(0.81, []), (0.79, ['away'])])
+def test_of_a_doubtful_answer_more_pictures_are_looked_at(ratio: float, found: list[str]) -> None:
+    cells, marks = two_places(0.8, alike=30)
+    search = Search.of(cells, Matcher(marks), Solver())
+    best = search.around(T_map_base)
+    assert best.estimate is not None
+    doubtful = replace(best, estimate=replace(best.estimate, inlier_ratio=ratio))
+    assert [where(rival) for rival in rivals(search, doubtful)] == found
+
+
+class Seeing:
+    """An encoder that always sees the same cells."""
+
+    inputs, outputs = ('image',), ('features',)
+
+    def __init__(self, cells: Cells) -> None:
+        self.features = cells.spots.grid.transpose(2, 0, 1)[None]
+
+    def __call__(self, arrays: Any) -> Any:
+        return {'features': self.features}
+
+
+VIEW = View(np.zeros((480, 640, 3), np.uint8), CAMERA, MOUNTS[0])
+
+
+@pytest.fixture
+def copied(sites: Any) -> Callable[[bool], Localizer]:
+    """Of a place with a copy that retrieval does not find; whether its map knows of it."""
+
+    def localizer(known: bool) -> Localizer:
+        cells, marks = two_places(0.8, alike=30)
+        matcher = Matcher(with_twins(marks, CAMERA) if known else marks)
+        return Localizer(sites.SMALL, Seeing(cells[0]), None, matcher, LocalizerConfig(every=1))
+
+    return localizer
+
+
+def test_an_answer_in_one_of_two_copies_is_ambiguous(
+    copied: Callable[[bool], Localizer],
+) -> None:
+    """Also where no picture leads to the other one, if the map knows of it."""
+    assert copied(False).locate([VIEW]).verdict is Verdict.ACCEPTED
+    fix = copied(True).locate([VIEW], stamp_ns=3)
+    assert (fix.verdict, fix.stamp_ns) == (Verdict.AMBIGUOUS, 3)
+    assert fix.estimate is None
+    assert sorted(where(candidate) for candidate in fix.candidates) == ['away', 'here']
+    assert fix.reason == 'two places explain it: 100% and 100% inliers'
+
+
+@pytest.mark.parametrize(('T', 'place'), [(np.eye(4), 'here'), (AWAY, 'away')])
+def test_of_two_copies_the_one_at_the_prior_is_told(
+    copied: Callable[[bool], Localizer], T: Array, place: str
+) -> None:
+    fix = copied(True).locate([VIEW], prior=T @ T_map_base @ se3.exp([0.3, 0.2, 0, 0, 0, 0.1]))
+    assert fix.verdict is Verdict.ACCEPTED
+    assert fix.estimate is not None
+    assert where(fix.estimate) == place
+
+
+@pytest.mark.xfail(strict=True, reason='what is accepted around a prior may be far from it')
+def test_a_prior_elsewhere_does_not_choose_between_copies(
+    copied: Callable[[bool], Localizer],
+) -> None:
+    fix = copied(True).locate([VIEW], prior=se3.exp([-90, 0, 0, 0, 0, 0]))
+    assert fix.verdict is Verdict.AMBIGUOUS
+
+
+def having(answer: Answer, ratio: float, share: float = 1.0, T: Array = AWAY) -> Answer:
+    """At one of the places, with a ratio of inliers that are a share of another answer's."""
+    assert answer.estimate is not None
+    count = int(share * answer.estimate.inliers)
+    told = replace(answer.estimate, T_map_base=T @ T_map_base, inliers=count, inlier_ratio=ratio)
+    return replace(answer, estimate=told, fix=replace(answer.fix, estimate=told))
+
+
+@pytest.mark.parametrize('tried', [False, True])
+@pytest.mark.parametrize(
+    ('here', 'ratio', 'share', 'verdict'),
+    [
+        (0.8, 0.5, 1.1, Verdict.ACCEPTED),  # far more outliers, though more inliers
+        (0.8, 0.61, 0.9, Verdict.AMBIGUOUS),  # not twice as many
+        (0.8, 0.85, 0.9, Verdict.AMBIGUOUS),
+        (0.8, 0.85, 0.2, Verdict.AMBIGUOUS),
+        (0.8, 0.85, 0.15, Verdict.ACCEPTED),  # hardly anything is explained
+        (0.98, 0.94, 0.9, Verdict.AMBIGUOUS),  # more than twice as many, but hardly any
+        (0.98, 0.92, 0.9, Verdict.ACCEPTED),
+    ],
+)
+def test_two_places_that_explain_it_alike_are_both_told(
+    copied: Any,
+    monkeypatch: Any,
+    tried: bool,
+    here: float,
+    ratio: float,
+    share: float,
+    verdict: Any,
+) -> None:
+    """Whether the other one was looked for, or met on the way."""
+    localizer = copied(False)
+    best = having(localizer.explain([VIEW]), here, T=np.eye(4))
+    other = having(best, ratio, share)
+    ways = [best, other] if tried else [best]
+    monkeypatch.setattr(Search, 'anywhere', lambda _: iter(ways))
+    monkeypatch.setattr(Search, 'one_by_one', lambda _: iter(()))
+    monkeypatch.setattr(Search, 'rivals', lambda *_: iter(() if tried else (other,)))
+    fix = replace(localizer, config=replace(localizer.config, clear_ratio=1)).locate([VIEW])
+    assert fix.verdict is verdict
+    if verdict is Verdict.ACCEPTED:
+        assert fix.estimate is best.estimate
+        return
+    assert fix.estimate is None
+    few, many = sorted([here, ratio])
+    assert [candidate.inlier_ratio for candidate in fix.candidates] == [many, few]
+    assert fix.reason == f'two places explain it: {many:.0%} and {few:.0%} inliers'
+
+
+def test_the_place_with_the_fewest_outliers_is_told(
+    copied: Callable[[bool], Localizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if another one, that was seen more often, has more inliers."""
+    localizer = copied(False)
+    best = having(localizer.explain([VIEW]), 0.6, T=np.eye(4))
+    monkeypatch.setattr(Search, 'anywhere', lambda _: iter([best]))
+    monkeypatch.setattr(Search, 'one_by_one', lambda _: iter(()))
+    monkeypatch.setattr(Search, 'rivals', lambda *_: iter([having(best, 0.95, 0.6)]))
+    fix = localizer.locate([VIEW])
+    assert fix.verdict is Verdict.ACCEPTED
+    assert fix.estimate is not None
+    assert where(fix.estimate) == 'away'
 
 
 def test_the_better_answer_has_more_support() -> None:

@@ -14,11 +14,11 @@ from vloc_models.errors import VlocError
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
-from vloc_models.localize.by_landmarks import Answer, Search
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Array, Fix, Verdict, View
 from vloc_models.solvers.landmarks import Matcher, Matches
+from vloc_models.solvers.pnp import solve_pnp
 
 Arrays = Mapping[str, NDArray[Any]]
 VERDICT = VerdictConfig(60, 0.15, 0.4, 0.05, chance_inlier_ratio=0.04)
@@ -241,15 +241,24 @@ class Marks(Matcher):
         return np.concatenate([features, away], -1)
 
     def alike_pictures(self, *args: Any, **kwargs: Any) -> NDArray[np.int64]:
-        return np.arange(0)
+        return np.arange(1)  # one, taken there, shows all
 
     voted_pictures = alike_pictures
 
+    def T_map_cam(self, picture: int) -> Array:
+        return T_map_base @ MOUNTS[0]
+
+    def twins(self, T_map_cam: Array) -> Array:
+        return np.zeros((0, 4, 4))
+
     def match(
-        self, asked: NDArray[np.float32], cells: NDArray[np.int64], *args: Any, **kwargs: Any
+        self, asked: NDArray[np.float32], cells: NDArray[np.int64], pictures: NDArray[np.int64]
     ) -> Matches:
-        self.whole += 1
-        return self._all(asked, cells)
+        self.whole += len(pictures)
+        found = self._all(asked, cells)
+        if len(pictures):
+            return found
+        return Matches(found.cells[:0], found.points[:0], found.cosine[:0], found.wanted[:0])
 
     def match_near(self, grid: NDArray[np.float32], *args: Any, **kwargs: Any) -> Matches:
         """As many as are asked for otherwise: one of two by two cells."""
@@ -301,59 +310,34 @@ def test_the_head_answers_where_landmarks_fail(make: Callable[..., Localizer]) -
     assert alone.verdict is not Verdict.ACCEPTED
 
 
-AWAY = se3.exp([40, 0, 0, 0, 0, 0])
-
-
-def another_place(best: Answer, ratio: float, share: float) -> Answer:
-    """With a ratio of inliers that are a share of the best answer's."""
-    assert best.estimate is not None
-    count = int(share * best.estimate.inliers)
-    away = replace(best.estimate, T_map_base=AWAY, inliers=count, inlier_ratio=ratio)
-    return replace(best, estimate=away, fix=replace(best.fix, estimate=away))
-
-
-@pytest.mark.parametrize('tried', [False, True])
-@pytest.mark.parametrize(
-    ('ratio', 'share', 'verdict'),
-    [
-        (0.5, 1.1, Verdict.ACCEPTED),  # far more outliers, though more inliers
-        (0.7, 0.9, Verdict.AMBIGUOUS),
-        (0.85, 0.9, Verdict.AMBIGUOUS),
-        (0.85, 0.2, Verdict.ACCEPTED),  # hardly anything is explained
-    ],
-)
-def test_two_places_that_explain_it_alike_are_both_told(
-    make: Any, monkeypatch: Any, tried: bool, ratio: float, share: float, verdict: Verdict
+@pytest.mark.parametrize('scale', [1.0, 5.0, 36.0])
+@pytest.mark.parametrize('by', ['head', 'landmarks'])
+def test_the_covariance_is_the_solvers_times_what_the_map_needs(
+    make: Callable[..., Localizer], scale: float, by: str
 ) -> None:
-    """Whether the other one was looked for, or met on the way."""
-    marks = replace(make(), landmarks=Marks(Head(spoil=right(32))))
-    alone = marks.explain([view(0)])
-    other = another_place(alone, ratio, share)
-    monkeypatch.setattr(Search, 'rival', lambda *_: None if tried else other)
-    ways = [alone, other] if tried else [alone]
-    monkeypatch.setattr(Search, 'anywhere', lambda _: iter(ways))
-    monkeypatch.setattr(Search, 'one_by_one', lambda _: iter(()))
-    fix = replace(marks, config=replace(marks.config, clear_ratio=1)).locate([view(0)])
-    assert fix.verdict is verdict
-    if verdict is Verdict.ACCEPTED:
-        assert fix.estimate is alone.estimate
-        return
-    assert fix.estimate is None
-    places = {candidate.inliers for candidate in fix.candidates}
-    assert places == {a.estimate.inliers for a in (alone, other) if a.estimate is not None}
-    assert re.fullmatch(r'two places explain it: 8\d% and [78]\d% inliers', fix.reason)
+    head = Head(spoil=lambda points: points + np.random.default_rng(0).normal(0, 0.02, (1200, 3)))
+    localizer = make(head, covariance_scale=scale)
+    if by == 'landmarks':
+        localizer = replace(localizer, head=None, landmarks=Marks(head))
+    answer = localizer.explain([view(0)], prior=T_map_base)
+    solved = solve_pnp(answer.observations, localizer.config.pnp, T_map_base)
+    assert solved is not None
+    assert answer.estimate is not None
+    assert answer.fix.estimate is answer.estimate
+    np.testing.assert_allclose(answer.estimate.T_map_base, solved.T_map_base, atol=1e-4)
+    np.testing.assert_allclose(answer.estimate.covariance, scale * solved.covariance, rtol=1e-3)
 
 
-def test_the_place_with_the_fewest_outliers_is_told(
-    make: Callable[..., Localizer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also if another one, that was seen more often, has more inliers."""
-    marks = replace(make(), landmarks=Marks(Head(spoil=right(24))))
-    monkeypatch.setattr(Search, 'rival', lambda _, best: another_place(best, 0.95, 0.6))
-    fix = marks.locate([view(0)], stamp_ns=3)
-    assert (fix.verdict, fix.stamp_ns) == (Verdict.ACCEPTED, 3)
-    assert fix.estimate is not None
-    np.testing.assert_array_equal(fix.estimate.T_map_base, AWAY)
+def test_a_pose_is_judged_by_the_covariance_that_is_told(make: Callable[..., Localizer]) -> None:
+    sigma_m = 0.01  # as if exact points were known to that
+    solved = make(covariance_scale=1.0).locate([view(0)]).estimate
+    assert solved is not None
+    known_m = float(np.linalg.eigvalsh(solved.covariance[:3, :3])[-1]) ** 0.5
+    limit = replace(VERDICT, max_sigma_m=sigma_m)
+    for share, verdict in ((0.99, Verdict.ACCEPTED), (1.01, Verdict.WEAK)):
+        scale = (share * sigma_m / known_m) ** 2
+        fix = make(covariance_scale=scale, head_verdict=limit).locate([view(0)])
+        assert fix.verdict is verdict
 
 
 def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:

@@ -100,6 +100,8 @@ def test_landmarks_and_heads_are_judged_by_what_each_reaches(
 def test_the_defaults_judge() -> None:
     assert VerdictConfig().judge(GOOD, 400)[0] is Verdict.ACCEPTED
     assert VerdictConfig().judge(replace(GOOD, inliers=36), 400)[0] is Verdict.WEAK
+    for metres, verdict in ((0.099, Verdict.ACCEPTED), (0.101, Verdict.WEAK)):
+        assert VerdictConfig().judge(replace(GOOD, covariance=sigma(metres)), 400)[0] is verdict
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ from vloc_models.mapping.self_test import in_words
 from vloc_models.maps import Map, open_map
 from vloc_models.records import Frame, Verdict
 
+ALIKE = 'looking for places that look alike'
 STEPS = {
     'reading': 44,
     'looking': 44,
+    ALIKE: 44,
     'encoding': 16,
     'training': 30,
     'testing': 6,
@@ -84,6 +86,11 @@ def test_a_map_is_whole_and_answers(whole: tuple[Path, Any], gallery: Any) -> No
     assert site.info.provenance.topics == ('camera_0',)
     figures = site.info.provenance.self_test
     assert figures['queries'] == STEPS['testing']
+    calibration = site.info.calibration
+    assert calibration is not None
+    assert (calibration.queries, calibration.blocks) == (STEPS['testing'], 3)
+    marks = site.read_arrays('submaps/00/landmarks.npz')
+    assert marks['T_twin'].shape == (*marks['twin_picture'].shape, 4, 4)
     fix = Localizer.load(whole[0]).locate(gallery.drawn[20].views, stamp_ns=5)
     assert fix.stamp_ns == 5
     assert fix.reason
@@ -94,8 +101,10 @@ def test_nothing_is_left_beside_it(whole: tuple[Path, Any]) -> None:
 
 
 def test_all_steps_are_told(whole: tuple[Path, list[tuple[str, int, int]]]) -> None:
-    expected = [(name, k, n) for name, n in STEPS.items() for k in range(1, n + 1)]
-    assert whole[1] == expected
+    """The map that is tested knows 32 of the 44 pictures."""
+    steps = list(STEPS.items())
+    steps.insert(5, (ALIKE, 32))
+    assert whole[1] == [(name, k, n) for name, n in steps for k in range(1, n + 1)]
 
 
 def test_with_our_own_encoder(tiny_site: Path, gallery: Any) -> None:
@@ -138,6 +147,7 @@ def stopping(step: str, at: int) -> Callable[[str, int, int], None]:
     [
         ('reading', 7, set()),
         ('looking', 7, set()),
+        (ALIKE, 7, {'looking'}),
         ('encoding', 16, {'looking'}),
         ('training', 1, {'looking', 'encoding'}),
         ('training', 30, {'looking', 'encoding'}),
@@ -230,7 +240,8 @@ def test_too_few_pictures_to_test(
 ) -> None:
     seen: set[str] = set()
     made = build_map(small(gallery), [], tmp_path / 'site', tiny_config, lambda *x: seen.add(x[0]))
-    assert seen == {'reading', 'looking', 'encoding', 'training'}
+    assert seen == {'reading', 'looking', ALIKE, 'encoding', 'training'}
+    assert made.info.calibration is None
     assert made.info.provenance.self_test['queries'] == 0
     assert in_words(made.info.provenance.self_test).startswith('not tested')
 
@@ -241,8 +252,9 @@ def test_an_instant_map_is_not_trained(
     seen: set[str] = set()
     config = replace(tiny_config, instant=True)
     made = build_map(gallery, [], tmp_path / 'site', config, lambda *x: seen.add(x[0]))
-    assert seen == {'reading', 'looking', 'testing'}
+    assert seen == {'reading', 'looking', ALIKE, 'testing'}
     assert made.info.provenance.self_test['queries'] == STEPS['testing']
+    assert made.info.calibration is not None
     (submap,) = made.info.submaps
     assert (submap.head, submap.landmarks) == (None, 'submaps/00/landmarks.npz')
     assert Localizer.of(made).locate(gallery.drawn[20].views).reason

@@ -1,5 +1,6 @@
 """What the self-test counts, and how it says it."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,14 +10,15 @@ import pytest
 
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.geometry import se3
+from vloc_models.localize.localizer import LocalizerConfig
 from vloc_models.mapping import self_test as module
-from vloc_models.mapping.self_test import in_words, self_test
+from vloc_models.mapping.self_test import NOT_TESTED, SelfTest, in_words, self_test
 from vloc_models.records import Fix, PoseEstimate, Verdict, View
 
 
 def asked(
     queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch, off_m: tuple[float | None, ...]
-) -> dict[str, float | None]:
+) -> SelfTest:
     """With a localizer that errs so much; None: no pose. Beyond a metre it is not sure."""
     seen: list[View] = []
 
@@ -34,9 +36,12 @@ def asked(
         return Fix(0, Verdict.ACCEPTED if off < 1 else Verdict.WEAK, '', estimate)
 
     monkeypatch.setattr(module, 'open_map', lambda path: None)
-    localizer = SimpleNamespace(of=lambda site: SimpleNamespace(locate=locate))
-    monkeypatch.setattr(module, 'Localizer', localizer)
-    return self_test(Path('site'), queries)
+    localizer = SimpleNamespace(locate=locate, config=LocalizerConfig())
+    monkeypatch.setattr(module, 'Localizer', SimpleNamespace(of=lambda site: localizer))
+    told: list[tuple[int, int]] = []
+    tests = self_test(Path('site'), queries, [0, 0, 0, 1, 1], lambda *x: told.append(x))
+    assert told == [(done, 5) for done in range(1, 6)]
+    return tests
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +50,7 @@ def queries(gallery: Any) -> list[Keyframe]:
 
 
 def test_figures(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = asked(queries, monkeypatch, (0.01, None, 0.07, 0.7, 1.5))
+    figures = asked(queries, monkeypatch, (0.01, None, 0.07, 0.7, 1.5)).figures
     assert figures['queries'] == 5
     assert figures['answered'] == 4
     assert figures['accepted'] == 3
@@ -53,24 +58,61 @@ def test_figures(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> No
     assert figures['recall_10cm_5deg'] == pytest.approx(2 / 5)
     assert figures['median_cm'] == pytest.approx(70)
     assert in_words(figures) == 'POOR: 40% of 5 held-out pictures within 10 cm and 5 deg, ' + (
-        'median 70.0 cm'
+        'median 70.0 cm; 60% accepted, 1 WRONG'
     )
 
 
+def test_it_calibrates_by_the_blocks(
+    queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong answer in one that decides raises what is asked for; a weak one does not."""
+    for off_m, least in ((0.7, 0.53), (1.5, 0.5)):
+        found = asked(queries, monkeypatch, (0.01, 0.03, off_m, None, 0.05)).calibration
+        assert found is not None
+        assert (found.queries, found.blocks) == (5, 2)
+        assert found.min_inlier_ratio == pytest.approx(least)
+        (row,) = found.errors
+        assert (row.inlier_ratio, row.queries) == (0.5, 4)
+        assert row.median_cm == pytest.approx(4)
+
+
+def test_what_is_kept_comes_back(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = asked(queries, monkeypatch, (0.01, None, 0.07, 0.7, 1.5))
+    nothing = asked(queries, monkeypatch, (None,) * 5)
+    assert nothing.figures['median_cm'] is None
+    for one in (tests, nothing, NOT_TESTED):
+        assert SelfTest.of_json(json.loads(json.dumps(one.as_json()))) == one
+
+
 def test_no_pose_at_all(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = asked(queries, monkeypatch, (None,) * 5)
+    figures = asked(queries, monkeypatch, (None,) * 5).figures
     assert figures['median_cm'] is None
     assert 'POOR: 0%' in in_words(figures)
-    assert 'most got no pose' in in_words(figures)
+    assert 'most got no pose; 0% accepted, none wrong' in in_words(figures)
 
 
 @pytest.mark.parametrize(
-    ('near', 'grade'),
-    [(1.0, 'good'), (0.9, 'good'), (0.89, 'fair'), (0.6, 'fair'), (0.59, 'POOR')],
+    ('near', 'accepted', 'wrong', 'grade'),
+    [
+        (1.0, 1.0, 0, 'good'),
+        (0.9, 0.8, 0, 'good'),
+        (0.89, 1.0, 0, 'fair'),
+        (0.6, 1.0, 0, 'fair'),
+        (0.59, 1.0, 0, 'POOR'),
+        (1.0, 0.79, 0, 'fair'),
+        (1.0, 0.4, 0, 'fair'),
+        (1.0, 0.39, 0, 'POOR'),
+        (1.0, 1.0, 1, 'fair'),
+        (1.0, 1.0, 2, 'POOR'),
+    ],
 )
-def test_grades(near: float, grade: str) -> None:
+def test_grades(near: float, accepted: float, wrong: int, grade: str) -> None:
     figures: dict[str, float | None] = {'queries': 9.0, 'recall_10cm_5deg': near, 'median_cm': 4.2}
-    assert in_words(figures).startswith(grade)
+    words = in_words(figures | {'accepted_share': accepted, 'false_accepts': wrong})
+    assert words.startswith(grade)
+    assert words.endswith(
+        f'; {accepted:.0%} accepted, {f"{wrong} WRONG" if wrong else "none wrong"}'
+    )
 
 
 def test_no_test_is_no_grade() -> None:

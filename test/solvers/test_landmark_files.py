@@ -1,19 +1,57 @@
 """Landmarks are read back as they were written, and what is not whole is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from marks import AXES, MARKS, PICTURE, POINTS, WORDS
+from marks import AXES, MARKS, PICTURE, POINTS, POSES, WORDS
 
 from vloc_models.errors import MapError
 from vloc_models.solvers.landmarks import Landmarks
 
+TWINS = replace(MARKS, twin_picture=np.array([0, 9, 9], np.int32), T_twin=POSES[[3, 1, 2]])
 
-def test_there_and_back() -> None:
-    back = Landmarks.of_arrays(MARKS.arrays(), 'site/landmarks.npz')
-    for name, values in MARKS.arrays().items():
+
+@pytest.mark.parametrize('marks', [MARKS, TWINS])
+def test_there_and_back(marks: Landmarks) -> None:
+    """Also where no two places look alike."""
+    back = Landmarks.of_arrays(marks.arrays(), 'site/landmarks.npz')
+    for name, values in marks.arrays().items():
         np.testing.assert_array_equal(back.arrays()[name], values)
+        assert back.arrays()[name].dtype == values.dtype
+
+
+def test_maps_that_do_not_know_of_places_that_look_alike() -> None:
+    """As those of older versions."""
+    arrays = {k: x for k, x in TWINS.arrays().items() if k not in ('twin_picture', 'T_twin')}
+    back = Landmarks.of_arrays(arrays, 'site/landmarks.npz')
+    assert back.twin_picture.shape == (0,)
+    assert back.T_twin.shape == (0, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        ({'twin_picture': TWINS.twin_picture.astype(np.int64)}, 'does not hold landmarks'),
+        ({'T_twin': TWINS.T_twin.astype(np.float64)}, 'does not hold landmarks'),
+        ({'twin_picture': TWINS.twin_picture[1:]}, 'not whole'),
+        ({'twin_picture': TWINS.twin_picture[:0]}, 'not whole'),
+        ({'twin_picture': TWINS.twin_picture[0], 'T_twin': TWINS.T_twin[0]}, 'not whole'),
+        ({'twin_picture': TWINS.twin_picture[None], 'T_twin': TWINS.T_twin[None]}, 'not whole'),
+        ({'twin_picture': TWINS.twin_picture - 1}, 'not whole'),
+        ({'twin_picture': TWINS.twin_picture + 1}, 'not whole'),
+        ({'T_twin': TWINS.T_twin[1:]}, 'not whole'),
+        ({'T_twin': TWINS.T_twin[:, :3]}, 'not whole'),
+        ({'T_twin': TWINS.T_twin[0]}, 'not whole'),
+        ({'T_twin': TWINS.T_twin * np.float32(np.nan)}, 'not whole'),
+        ({'T_twin': TWINS.T_twin * np.float32(1.1)}, 'not whole: a picture has'),
+        ({'T_twin': TWINS.T_twin[:, [1, 0, 2, 3]]}, 'not whole: a picture mirrors'),
+    ],
+)
+def test_places_that_look_alike_damaged(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(MapError, match=f'site/landmarks.npz: .*{says}'):
+        Landmarks.of_arrays(TWINS.arrays() | change, 'site/landmarks.npz')
 
 
 @pytest.mark.parametrize(
@@ -58,7 +96,7 @@ def test_damaged_files(change: dict[str, Any], says: str) -> None:
         Landmarks.of_arrays(MARKS.arrays() | change, 'site/landmarks.npz')
 
 
-@pytest.mark.parametrize('name', ['words', 'places', 'T_map_cam'])
+@pytest.mark.parametrize('name', ['words', 'places', 'T_map_cam', 'twin_picture', 'T_twin'])
 def test_files_of_which_a_part_is_missing(name: str) -> None:
     """As those of older versions."""
     arrays = {k: x for k, x in MARKS.arrays().items() if k != name}
