@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from vloc_models.checks import check_se3
 from vloc_models.commands.info import placement
 from vloc_models.commands.progress import progress_bar
 from vloc_models.errors import VlocError
@@ -70,6 +71,7 @@ def align(
         with open_source(bag, options) as source:
             found = _found(localizer, source, pictures, console)
         new = found.T_frame_map @ old  # the pictures are localized in the frame of until now
+    check_se3(new, 'T_frame_map')
     if not dry_run:
         realign(site, new)
     console.print(Text(f'was       {placement(old)}'))
