@@ -80,19 +80,25 @@ def align(
 
 def _found(localizer: Locates, source: FrameSource, most: int, console: Console) -> Alignment:
     """The alignment from a recording, and what it rests on."""
-    wanted, located = _both_poses(localizer, source, most)
-    console.print(Text(f'{len(wanted)} pictures localized; poses from {source.poses_source}'))
+    _check_poses(source)
+    chosen = set(evenly(source, most).tolist())
+    wanted, located = _both_poses(localizer, source, chosen)
+    count = f'{len(wanted)} of {len(chosen)} pictures localized'
+    console.print(Text(f'{count}; poses from {source.poses_source}'))
     found = solve(wanted, located)
     console.print(Text(f'agree: {found.words}'))
     return found
 
 
-def _both_poses(localizer: Locates, source: FrameSource, most: int) -> tuple[Array, Array]:
-    """T_frame_base and T_map_base [N, 4, 4] of the pictures that are localized."""
+def _check_poses(source: FrameSource) -> None:
+    """Refuse odometry, which begins anywhere."""
     if isinstance(source, BagReader) and source.poses is not None and source.poses.drifts:
         what = f'{source.path}: its poses come from odometry ({source.poses_source})'
         raise VlocError(what, 'record TF map -> odom or amcl_pose too, or name it with --poses')
-    chosen = set(evenly(source, most).tolist())
+
+
+def _both_poses(localizer: Locates, source: FrameSource, chosen: set[int]) -> tuple[Array, Array]:
+    """T_frame_base and T_map_base [N, 4, 4] of those chosen pictures that are localized."""
     pairs = []
     with progress_bar(Console(stderr=True, markup=False)) as progress:
         task = progress.add_task('locating', total=len(chosen), note='')
