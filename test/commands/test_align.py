@@ -115,3 +115,16 @@ def test_what_cannot_be(
 def test_no_map(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['align', '/nowhere', '--reset']) == 2
     assert 'no such map' in capsys.readouterr().err
+
+
+def test_evaluate_tells_that_the_truth_must_be_of_the_same_frame(
+    knowing: Any, site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    knowing.install(monkeypatch, 'evaluate')
+    words = ['evaluate', str(knowing.bag), '--map', str(site)]
+    assert main(words) == 0
+    assert 'aligned' not in capsys.readouterr().err
+    assert main(['align', str(site), '--xyz', '1', '2', '3']) == 0
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert 'the map is aligned (recorded at x 1.000 y 2.000 z 3.000 m, roll' in said

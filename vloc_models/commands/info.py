@@ -21,6 +21,7 @@ from vloc_models.maps import Map, MapInfo, open_map
 from vloc_models.records import Array
 
 _DEFAULT = BagOptions()
+AS_RECORDED = 'as recorded'
 
 
 def info(
@@ -80,7 +81,7 @@ def show_map(site: Map, console: Console) -> None:
 def placement(T_frame_map: Array) -> str:
     """Where the origin of a map's recording lies in the frame that users see."""
     if np.array_equal(T_frame_map, np.eye(4)):
-        return 'as recorded'
+        return AS_RECORDED
     x, y, z = T_frame_map[:3, 3]
     roll, pitch, yaw = np.degrees(se3.to_rpy(T_frame_map))
     turn = f'roll {roll:.2f} pitch {pitch:.2f} yaw {yaw:.2f} deg'

@@ -174,7 +174,9 @@ class Localizer:
         points = self.head({'features': np.ascontiguousarray(features)})['points']
         check_shape(points, '1 3 1 N', 'points', N=len(cells.spots.pixels))
         in_map = points.reshape(3, -1).T.astype(np.float64)
-        return cells.seen(se3.apply(np.array(self.info.T_frame_map), in_map), cells.spots.sure)
+        with np.errstate(invalid='ignore'):  # an infinite point becomes NaN: left out all the same
+            in_frame = se3.apply(np.array(self.info.T_frame_map), in_map)
+        return cells.seen(in_frame, cells.spots.sure)
 
 
 def _solver(stamp_ns: int, pnp: PnpConfig, config: VerdictConfig) -> Solve:
