@@ -45,7 +45,7 @@ INFO = MapInfo(
             landmarks='submaps/00/landmarks.npz',
         ),
     ),
-    calibration=maps.Calibration(('inliers', 'coverage'), (0.02, 3.0), -4.0, 0.95, 120),
+    calibration=maps.Calibration(6.2, 0.55, 120, 4, (maps.ErrorAtInliers(0.5, 40, 1.5),)),
     index='index.npz',
     provenance=maps.Provenance(
         ('run1',), ('/camera',), '0.1.0', 'c0ffee', '2026-01-02T03:04:05Z', {'median_cm': None}

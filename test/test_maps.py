@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from vloc_models import maps, npz
 from vloc_models.errors import MapError, VlocError
 from vloc_models.geometry import se3
-from vloc_models.maps import Map, MapInfo, open_map, realign
+from vloc_models.mapping.realign import realign
+from vloc_models.maps import Map, MapInfo, open_map
 
 # --- what is written comes back ---
 

@@ -108,19 +108,28 @@ class SubMap:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Logistic regression from what supports a pose to the probability that it is right."""
+class ErrorAtInliers:
+    """How far off answers with so many inliers were."""
 
-    features: tuple[str, ...]
-    weights: tuple[float, ...]
-    bias: float
-    accept_probability: float  # at least this is ACCEPTED
-    queries: int  # held-out frames it was fitted to
+    inlier_ratio: float  # at least
+    queries: int
+    median_cm: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What pictures that the map had not seen tell of the confidence of its answers."""
+
+    covariance_scale: float  # of the solver's covariance: neighbouring cells err together
+    min_inlier_ratio: float  # from which an answer is accepted
+    queries: int  # pictures, in
+    blocks: int  # of neighbours
+    errors: tuple[ErrorAtInliers, ...] = ()
 
     def __post_init__(self) -> None:
-        numbers = [*self.weights, self.bias, self.accept_probability]
-        if len(self.weights) != len(self.features) or not np.isfinite(numbers).all():
-            raise MapError('calibration: not one finite weight a feature', _DAMAGED)
+        scale, ratio = self.covariance_scale, self.min_inlier_ratio
+        if not 0.01 < scale < 1e6 or not 0 < ratio <= 1:
+            raise MapError(f'calibration: covariance times {scale}, {ratio} inliers', _DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,7 @@ class MapInfo:
     format: int = FORMAT
     frame: str = 'map'
     T_frame_map: Rows = _STAY  # from the map as it was recorded into the frame users see
-    calibration: Calibration | None = None  # None: fixed thresholds decide
+    calibration: Calibration | None = None  # None: what is shipped decides
     index: str | None = None  # npz: retrieval descriptors and keyframe poses
     prior: str | None = None  # onnx: coarse pose of one image
     provenance: Provenance = field(default_factory=Provenance)
@@ -209,21 +218,6 @@ def open_map(path: Path) -> Map:
         atomic.recover(path)
         with atomic.locked(path.parent, shared=True):  # no writer replaces it meanwhile
             return _verified(path)
-
-
-def realign(site: Map, T_frame_map: NDArray[np.float64]) -> Map:
-    """Tell the poses of a map in another frame; its files are copied as they are.
-
-    Raises:
-        MapError: as ``MapWriter``; the map is then as it was.
-        VlocError: if it is no rigid transform.
-    """
-    rows = tuple(map(tuple, T_frame_map.tolist()))
-    info = replace(site.info, T_frame_map=rows)
-    with MapWriter(site.folder) as writer:
-        for name in site.info.files:
-            writer.add_bytes(name, site.read_bytes(name))
-        return writer.finish(info)
 
 
 def _verified(folder: Path) -> Map:

@@ -1,22 +1,43 @@
 """What exists while the localizer is active: its inputs, the tracker and the worker."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 
 from vloc_models.errors import VlocError
+from vloc_models.localize.blend import Blend, BlendConfig, Told
+from vloc_models.localize.fuser import FuserConfig
+from vloc_models.localize.odometry import OdometryConfig
 from vloc_models.localize.tracker import Tracker, TrackerConfig
+from vloc_models.records import Array
+from vloc_models.solvers.fusion import FusionConfig
 from vloc_ros.camera_input import CameraHooks, CameraInput, Picture
+from vloc_ros.fused import Fused
 from vloc_ros.health import Health
-from vloc_ros.motion_input import MotionInput
+from vloc_ros.motion_input import MotionHooks, MotionInput
 from vloc_ros.parameters import LocalizerParameters
+from vloc_ros.placing import Known, Placed, placed
 from vloc_ros.solve import Job, Solved, solve
 from vloc_ros.worker import Worker
 
 _PATIENCE_S = 3.0  # until /clock must have come
 _ECHOES = 3  # of transforms from before we were activated
+_HINT_S = 10.0  # a pose given by hand is looked at first, where there is no odometry
+_UNAIDED_EVERY = 10  # pictures
+_NEAR_M, _NEAR_RAD = 1.0, 0.5  # standard deviations up to which a prediction is of use
 _QUEUE = 500  # images that may wait when every one is to be solved
+
+
+@dataclass(frozen=True)
+class ActiveHooks:
+    """What is done with what comes in."""
+
+    take: Callable[[Picture], None]  # is called with each image that is ready
+    odometry: Callable[[int], None]  # is called with the stamp of each sample
+    done: Callable[[], None]  # is called on the worker's thread when there is an answer
 
 
 class Active:
@@ -27,8 +48,7 @@ class Active:
         node: Node,
         parameters: LocalizerParameters,
         health: Health,
-        take: Callable[[Picture], None],
-        done: Callable[[], None],
+        hooks: ActiveHooks,
     ) -> None:
         """Subscribe, and start the worker.
 
@@ -36,8 +56,7 @@ class Active:
             node: to subscribe by.
             parameters: at the start.
             health: learns how everything is.
-            take: called with each image that is ready.
-            done: called on the worker's thread when there is an answer.
+            hooks: the rest of the node.
 
         Raises:
             VlocError: if the calibration file cannot be used.
@@ -45,25 +64,39 @@ class Active:
         self._node, self._health = node, health
         self._since_s = monotonic()
         p = parameters
-        self.tracker = Tracker(TrackerConfig(bool(p.odom_frame), p.fresh_s, p.max_gap_s))
+        self.tracker = Tracker(tracker_config(p))
+        self.blend = Blend(BlendConfig(p.blend_mps, p.blend_rad_s, p.snap_m))
+        self._hint: tuple[float, Array] | None = None  # until when, and where: said by hand
+        self._aided = 0  # pictures in a row that were looked for where odometry leads
         self.told_ns = 0  # the stamp of the last transform that was published
         self.told = 0  # how many were
         self.motion = MotionInput(
-            node, p, health, self.tracker, lambda: self.camera.flush(), self.restart
+            node,
+            p,
+            health,
+            self.tracker,
+            MotionHooks(lambda: self.camera.flush(), self.restart, hooks.odometry),
         )
-        hooks = CameraHooks(lambda: self.motion.tree, take, self.restart)
+        eyes = CameraHooks(lambda: self.motion.tree, hooks.take, self.restart)
         try:
-            self.camera = CameraInput(node, p, health, hooks)
+            self.camera = CameraInput(node, p, health, eyes)
         except VlocError:
             self.motion.close()
             raise
         capacity = _QUEUE if p.image_reliability == 'reliable' else 1
-        self.worker: Worker[Job, Solved] = Worker(solve, done, capacity)
+        self.worker: Worker[Job, Solved] = Worker(solve, hooks.done, capacity)
+        self._initial = None
+        if not p.publish_initialpose:  # we would hear ourselves
+            self._initial = node.create_subscription(
+                PoseWithCovarianceStamped, 'initialpose', self._on_initial, 10
+            )
 
     def close(self) -> None:
         """Unsubscribe, and end the worker after the picture under way."""
         self.camera.close()
         self.motion.close()
+        if self._initial is not None:
+            self._node.destroy_subscription(self._initial)
         self.worker.stop()
 
     def set_parameters(self, parameters: LocalizerParameters) -> None:
@@ -76,12 +109,72 @@ class Active:
         self.camera.restart()
         self.motion.restart()
         self.tracker.clear(reason)
+        self.blend.reset()
+        self._hint = None
         self._health.fault('clock', f'{reason}; starting anew')
 
     def forget(self, reason: str) -> None:
         """The next fix starts the track anew; the one under way is of before."""
         self.worker.drop_waiting()
         self.tracker.forget(reason)
+        self.blend.reset()
+        self._hint = None
+
+    def place(self, said: Placed) -> None:
+        """Begin anew where somebody says the robot is."""
+        self.worker.drop_waiting()
+        newest_ns = self.tracker.newest_odometry_ns
+        stamp_ns = said.stamp_ns if newest_ns is None else min(said.stamp_ns, newest_ns)
+        self.blend.reset()
+        if not self.tracker.place(stamp_ns, said.T_map_base, said.covariance):
+            self._hint = monotonic() + _HINT_S, said.T_map_base
+
+    def _on_initial(self, msg: PoseWithCovarianceStamped) -> None:
+        p, now_ns = self.camera.parameters, self.now_ns()
+        T_map_odom = self.tracker.track(now_ns).T_map_odom
+        known = Known(p.map_frame, p.odom_frame, self.motion.tree, T_map_odom)
+        try:
+            said, fault = placed(msg, known, now_ns)
+        except VlocError as e:
+            self._health.fault('initialpose', f'{e.what}; {e.fix}')
+            return
+        if fault:
+            self._health.fault('initialpose', fault)
+        x, y = said.T_map_base[:2, 3]
+        self._node.get_logger().info(f'initialpose: looking around x {x:.2f}, y {y:.2f} first')
+        self.place(said)
+
+    def prior(self, stamp_ns: int) -> Array | None:
+        """Where to look first; now and then nowhere, so that a wrong track is found out."""
+        self._aided += 1
+        if not self.camera.parameters.use_prior or self._aided >= _UNAIDED_EVERY:
+            self._aided = 0
+            return None
+        newest_ns = self.tracker.newest_odometry_ns
+        if newest_ns is not None and (belief := self.tracker.predicted(min(stamp_ns, newest_ns))):
+            near = belief.sigma_m < _NEAR_M and belief.sigma_rad < _NEAR_RAD
+            return belief.T_map_base if near else None
+        if self._hint is not None and monotonic() < self._hint[0]:
+            return self._hint[1]
+        return None
+
+    def follow(self, stamp_ns: int) -> Told | None:
+        """The transform map -> odom to be told at a stamp; None where the robot is lost."""
+        track = self.tracker.track(stamp_ns)
+        T_odom_base = self.tracker.odometry(stamp_ns)
+        if track.T_map_odom is None or T_odom_base is None:
+            self.blend.reset()
+            return None
+        return self.blend.follow(stamp_ns, track.T_map_odom, T_odom_base)
+
+    def fused(self, stamp_ns: int) -> Fused | None:
+        """The robot in the map; None where it is lost, or odometry is not known then."""
+        track, told = self.tracker.track(stamp_ns), self.follow(stamp_ns)
+        T_odom_base = self.tracker.odometry(stamp_ns)
+        if told is None or T_odom_base is None or track.covariance is None:
+            return None
+        T_map_base = told.T_map_odom @ T_odom_base
+        return Fused(stamp_ns, T_map_base, track.covariance, self.tracker.twist(stamp_ns))
 
     def results(self) -> list[Solved]:
         """The answers since the last call, but those of before a restart."""
@@ -111,3 +204,15 @@ class Active:
         if self.camera.parameters.publish_tf and self.motion.own_heard > self.told + _ECHOES:
             words = 'another node publishes the transform of the map, too'
             self._health.fault('node', f'{words}; stop it, or set publish_tf to false')
+
+
+def tracker_config(p: LocalizerParameters) -> TrackerConfig:
+    """What the parameters say of the tracker."""
+    noise = FusionConfig(drift=p.odom_drift, drift_rad_m=p.odom_drift_rad_m)
+    return TrackerConfig(
+        odometry=bool(p.odom_frame),
+        fresh_s=p.fresh_s,
+        unsure_m=p.unsure_m,
+        samples=OdometryConfig(max_gap_s=p.max_gap_s),
+        fuser=FuserConfig(planar=p.planar, noise=noise),
+    )

@@ -24,8 +24,8 @@ from std_srvs.srv import Empty, SetBool, Trigger
 
 from vloc_models.errors import MapError, VlocError
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
-from vloc_models.records import Fix, Verdict
-from vloc_ros.active import Active
+from vloc_models.records import Fix, State, Track, Verdict
+from vloc_ros.active import Active, ActiveHooks
 from vloc_ros.camera_input import Picture
 from vloc_ros.compat import steady_clock
 from vloc_ros.health import Health
@@ -66,6 +66,7 @@ class LocalizerNode(LifecycleNode):
         self._requests = Requests()
         self._solved = self._skipped = self._ticks = 0
         self._solved_at_s = float('-inf')
+        self._state = State.LOST
         self._announced_run = 0  # of the tracker: its pose has been on initialpose
         self._diagnostics = Diagnostics(self)
         self._results_ready = self.create_guard_condition(self._on_results)
@@ -150,7 +151,8 @@ class LocalizerNode(LifecycleNode):
             self._lacks_map = True
             return False
         ready = self._results_ready.trigger
-        self._active = Active(self, self.parameters, self.health, self._take_picture, ready)
+        hooks = ActiveHooks(self._take_picture, self._publish_odometry, ready)
+        self._active = Active(self, self.parameters, self.health, hooks)
         self._announced_run, self._lacks_map = 0, False
         self.health.set('node', 'ok', 'active')
         self.get_logger().info(f'active: images from {self._active.camera.topic}')
@@ -211,7 +213,8 @@ class LocalizerNode(LifecycleNode):
             return
         active.motion.body = active.motion.body or picture.frame_id  # no base: the camera itself
         wanted = self._outputs.overlay_wanted
-        job = Job(picture, active.camera.camera, self._localizer, active.tracker.runs, wanted)
+        run, prior = active.tracker.runs, active.prior(picture.stamp_ns)
+        job = Job(picture, active.camera.camera, self._localizer, run, wanted, prior)
         self._skipped += active.worker.offer(job)
 
     def _on_results(self) -> None:
@@ -227,9 +230,9 @@ class LocalizerNode(LifecycleNode):
             self.health.fault('camera', solved.fault)
             fix = Fix(picture.stamp_ns, Verdict.NONE, solved.fault)
         else:
-            fix = solved.answer.fix
+            outputs.raw(solved.answer.fix)
+            fix = active.tracker.add_fix(solved.answer.fix)
             outputs.fix(fix)
-        active.tracker.add_fix(fix)
         if fix.verdict is Verdict.ACCEPTED:
             self._publish_accepted(fix, active, outputs)
         self._publish_status(fix, solved, active, outputs)
@@ -252,21 +255,40 @@ class LocalizerNode(LifecycleNode):
         active, now_ns = self._active, self.get_clock().now().nanoseconds
         if active is None or self._outputs is None or not self.parameters.publish_tf or not now_ns:
             return
-        track = active.tracker.track(active.now_ns())
-        stamp_ns = track.stamp_ns + round(self.parameters.transform_tolerance_s * 1e9)
-        if track.T_map_odom is None or 0 <= active.told_ns - stamp_ns < _CLOCK_STEP_NS:
+        now_ns = active.now_ns()
+        stamp_ns = now_ns + round(self.parameters.transform_tolerance_s * 1e9)
+        if (
+            0 <= active.told_ns - stamp_ns < _CLOCK_STEP_NS
+            or (told := active.follow(now_ns)) is None
+        ):
             return
-        self._outputs.map_to(self.parameters.odom_frame, stamp_ns, track.T_map_odom)
+        if told.snapped_m:
+            self.get_logger().warning(f'map -> odom moves the robot by {told.snapped_m:.2f} m')
+        self._outputs.map_to(self.parameters.odom_frame, stamp_ns, told.T_map_odom)
         active.told_ns = stamp_ns
         active.told += 1
 
+    def _publish_odometry(self, stamp_ns: int) -> None:
+        """The fused pose, at the stamp of a sample of odometry."""
+        active, outputs = self._active, self._outputs
+        if active is None or outputs is None or not outputs.odometry_wanted:
+            return
+        if (fused := active.fused(stamp_ns)) is not None:
+            outputs.odometry(active.motion.body, fused)
+
     def _publish_status(self, fix: Fix, solved: Solved, active: Active, outputs: Outputs) -> None:
         track = active.tracker.track(active.now_ns())
+        self._tell_state(track)
         level = level_of(fix, solved, track)
         values = values_of(fix, solved, track, self.get_clock().now().nanoseconds)
         values |= self._counts()
         outputs.status(fix.stamp_ns, level, fix.reason, {**values, 'map': self._map_path})
         self.health.set('localization', level, f'{fix.verdict.value}: {fix.reason}', **values)
+
+    def _tell_state(self, track: Track) -> None:
+        if track.state is not self._state:
+            self._state = track.state
+            self.get_logger().info(f'{track.state.value}: {track.reason}')
 
     def _counts(self) -> dict[str, object]:
         left_out = self._active.camera.left_out if self._active else 0
@@ -303,7 +325,9 @@ class LocalizerNode(LifecycleNode):
         level, words = self.health.worst()
         state = 'lost'
         if self._active is not None:
-            state = self._active.tracker.track(self._active.now_ns()).state.value
+            track = self._active.tracker.track(self._active.now_ns())
+            self._tell_state(track)
+            state = track.state.value
         values = {'verdict': Verdict.NONE.value, 'state': state, **self._counts()}
         words = words if self._enabled else 'switched off by ~/set_enabled'
         self._outputs.status(self.get_clock().now().nanoseconds, level, words, values)

@@ -15,8 +15,11 @@ from geometry_msgs.msg import (
     Quaternion,
     Transform,
     TransformStamped,
+    Twist,
+    TwistWithCovariance,
     Vector3,
 )
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
 from std_msgs.msg import Header
@@ -24,7 +27,9 @@ from tf2_msgs.msg import TFMessage
 
 from vloc_models.geometry import se3
 from vloc_models.records import Array, PoseEstimate
+from vloc_ros.fused import Fused
 
+_TWIST_SIGMA = np.array([0.1] * 6)  # odometry's own is not known to us
 LEVELS = {
     'ok': DiagnosticStatus.OK,
     'warn': DiagnosticStatus.WARN,
@@ -55,6 +60,16 @@ def pose_with_covariance(head: Header, estimate: PoseEstimate) -> PoseWithCovari
         pose=pose(estimate.T_map_base), covariance=estimate.covariance.ravel()
     )
     return PoseWithCovarianceStamped(header=head, pose=told)
+
+
+def odometry(head: Header, child: str, fused: Fused) -> Odometry:
+    """The fused pose and the robot's motion."""
+    told = PoseWithCovariance(pose=pose(fused.T_map_base), covariance=fused.covariance.ravel())
+    vx, vy, vz, wx, wy, wz = fused.twist.tolist()
+    linear, angular = Vector3(x=vx, y=vy, z=vz), Vector3(x=wx, y=wy, z=wz)
+    spread = np.diag(_TWIST_SIGMA**2).ravel()
+    motion = TwistWithCovariance(twist=Twist(linear=linear, angular=angular), covariance=spread)
+    return Odometry(header=head, child_frame_id=child, pose=told, twist=motion)
 
 
 def initial_pose(head: Header, estimate: PoseEstimate) -> PoseWithCovarianceStamped:

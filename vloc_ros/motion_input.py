@@ -1,6 +1,7 @@
 """Transforms and odometry from topics, for the place of the cameras and for the tracker."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,15 @@ _AHEAD_NS = 5 * 10**9  # of our clock, and no transform is believed
 _BACK_NS = _OFF_NS = 10**9
 
 
+@dataclass(frozen=True)
+class MotionHooks:
+    """What a MotionInput needs of the rest of the node."""
+
+    transforms: Callable[[], None]  # is called when transforms have come
+    restart: Callable[[str], None]  # is called with a reason where the stamps start anew
+    odometry: Callable[[int], None]  # is called with the stamp of each sample
+
+
 class MotionInput:
     """Subscribed from its making until ``close``; called on the executor's thread alone."""
 
@@ -35,8 +45,7 @@ class MotionInput:
         parameters: LocalizerParameters,
         health: Health,
         tracker: Tracker,
-        moved: Callable[[], None],
-        restart: Callable[[str], None],
+        hooks: MotionHooks,
     ) -> None:
         """Subscribe.
 
@@ -45,11 +54,10 @@ class MotionInput:
             parameters: at the start.
             health: learns about odometry, as part "odometry".
             tracker: odometry goes there.
-            moved: called when transforms have come.
-            restart: called with a reason where the stamps start anew.
+            hooks: the rest of the node.
         """
         self._node, self._health, self._tracker = node, health, tracker
-        self.parameters, self._moved, self._restart = parameters, moved, restart
+        self.parameters, self._hooks = parameters, hooks
         self.tree = TransformTree(_KEEP_NS)
         self._uses_odometry = bool(parameters.odom_frame)
         self._last_s, self._count = monotonic(), 0
@@ -176,7 +184,7 @@ class MotionInput:
 
     def _on_static(self, msg: TFMessage) -> None:
         self.tree.add_message(msg, static=True)
-        self._moved()
+        self._hooks.transforms()
 
     def _on_tf(self, msg: TFMessage) -> None:
         p = self.parameters
@@ -188,7 +196,7 @@ class MotionInput:
             self.tree.add_message(TFMessage(transforms=kept))
         if kept and self._uses_odometry and p.odom_source == 'tf':
             self._odometry_of_tree()
-        self._moved()
+        self._hooks.transforms()
 
     def _timely(self, transform: TransformStamped) -> bool:
         """False for what is dated ahead of our clock; starts anew where stamps go back."""
@@ -203,7 +211,7 @@ class MotionInput:
             newest = self._edges_ns.get(edge, stamp)
             if stamp < newest - _BACK_NS:
                 back_s = (newest - stamp) / 1e9
-                self._restart(
+                self._hooks.restart(
                     f'the stamps of TF {edge[0]} -> {edge[1]} went back by {back_s:.1f} s'
                 )
                 newest = stamp
@@ -231,3 +239,4 @@ class MotionInput:
             return
         self._count += 1
         self._last_s = monotonic()
+        self._hooks.odometry(stamp)

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -15,6 +16,7 @@ from tf2_msgs.msg import TFMessage
 from vloc_models.records import Array, Fix, Verdict
 from vloc_ros import messages
 from vloc_ros.compat import PublisherEventCallbacks, wall_clock
+from vloc_ros.fused import Fused
 from vloc_ros.health import Health
 from vloc_ros.parameters import LocalizerParameters
 
@@ -53,6 +55,7 @@ class Outputs:
         self._pose = make(PoseWithCovarianceStamped, '~/pose', 10)
         self._raw = make(PoseWithCovarianceStamped, '~/pose_raw', 100)
         self._status = make(DiagnosticArray, '~/status', 100)
+        self._odometry = make(Odometry, '~/odometry', 50)
         self._candidates = make(PoseArray, '~/candidates', 10)
         self._overlays = (
             make(CompressedImage, '~/overlay', 1),
@@ -64,6 +67,7 @@ class Outputs:
         self._all = (
             self._pose,
             self._raw,
+            self._odometry,
             self._status,
             self._candidates,
             *self._overlays,
@@ -82,16 +86,29 @@ class Outputs:
         """Whether anybody looks at ~/overlay."""
         return any(out.get_subscription_count() for out in self._overlays)
 
-    def fix(self, fix: Fix) -> None:
-        """The poses of one frame, at the stamp of its image."""
-        head = messages.header(fix.stamp_ns, self.parameters.map_frame)
+    def raw(self, fix: Fix) -> None:
+        """What was solved of one frame, good or not, at the stamp of its image."""
         if fix.estimate is not None:
-            told = messages.pose_with_covariance(head, fix.estimate)
-            self._raw.publish(told)
-            if fix.verdict is Verdict.ACCEPTED:
-                self._pose.publish(told)
+            head = messages.header(fix.stamp_ns, self.parameters.map_frame)
+            self._raw.publish(messages.pose_with_covariance(head, fix.estimate))
+
+    def fix(self, fix: Fix) -> None:
+        """The accepted pose of one frame, or the places that it may be of."""
+        head = messages.header(fix.stamp_ns, self.parameters.map_frame)
+        if fix.verdict is Verdict.ACCEPTED and fix.estimate is not None:
+            self._pose.publish(messages.pose_with_covariance(head, fix.estimate))
         if fix.verdict is Verdict.AMBIGUOUS:
             self._candidates.publish(messages.pose_array(head, fix.candidates))
+
+    @property
+    def odometry_wanted(self) -> bool:
+        """Whether anybody listens to ~/odometry."""
+        return self._odometry.get_subscription_count() > 0
+
+    def odometry(self, body: str, fused: Fused) -> None:
+        """The fused pose."""
+        head = messages.header(fused.stamp_ns, self.parameters.map_frame)
+        self._odometry.publish(messages.odometry(head, body, fused))
 
     def initial_pose(self, fix: Fix) -> None:
         """An accepted pose, for AMCL."""

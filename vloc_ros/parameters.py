@@ -86,7 +86,35 @@ class LocalizerParameters:
         1.0, 'With no odometry for this long, diagnostics warn.', (0.1, 60.0), live=True
     )
     fresh_s: float = param(
-        2.0, 'With no accepted fix for this long, the track is unsure.', (0.1, 600.0)
+        2.0, 'Without odometry, an accepted fix is told for this long.', (0.1, 600.0)
+    )
+    use_prior: bool = param(
+        True,
+        'Look first where odometry leads, which is quicker, and tells places that look alike. '
+        'Off: each image is localized on its own, as "vloc locate" does.',
+        live=True,
+    )
+    planar: bool = param(
+        False, 'The robot stands upright on the floor z = 0 of the map: x, y and yaw are fused.'
+    )
+    odom_drift: float = param(
+        0.02, 'Error of odometry in position, as a share of the way.', (0.0, 1.0)
+    )
+    odom_drift_rad_m: float = param(
+        0.02, 'Error of odometry in heading, in radians a metre.', (0.0, 1.0)
+    )
+    unsure_m: float = param(
+        0.3,
+        'The track is unsure once its position is known no better (standard deviation), and '
+        'localized again from half of that on.',
+        (0.01, 10.0),
+    )
+    blend_mps: float = param(
+        0.1, 'Small corrections move the robot in the map no faster than this.', (0.001, 10.0)
+    )
+    blend_rad_s: float = param(0.1, 'And turn it no faster than this.', (0.001, 10.0))
+    snap_m: float = param(
+        0.5, 'Corrections larger than this are made at once, and logged.', (0.0, 100.0)
     )
     max_gap_s: float = param(0.5, 'Odometry is not interpolated over longer gaps.', (0.01, 10.0))
     relocalize_timeout_s: float = param(

@@ -9,6 +9,7 @@ from vloc_models.frames.live import LiveCamera
 from vloc_models.localize.by_landmarks import Answer
 from vloc_models.localize.localizer import Localizer
 from vloc_models.localize.overlay import overlay_jpeg
+from vloc_models.records import Array
 from vloc_ros.camera_input import Picture
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class Job:
     localizer: Localizer
     run: int  # counts the restarts of the clock; answers of an earlier run are worth nothing
     overlay: bool  # whether the picture for people is wanted
+    prior: Array | None = None  # T_map_base [4, 4] to look at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ def solve(job: Job) -> Solved:
     picture = job.picture
     try:
         view = job.camera.view(picture.message, picture.place)
-        answer = job.localizer.explain([view], stamp_ns=picture.stamp_ns)
+        answer = job.localizer.explain([view], job.prior, picture.stamp_ns)
         took_ms = (time.perf_counter() - began) * 1e3
         drawn = overlay_jpeg(view, answer) if job.overlay else b''
         return Solved(job, answer, '', took_ms, drawn)

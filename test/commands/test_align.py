@@ -8,7 +8,8 @@ from vloc_models.commands.main import main
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import open_source
 from vloc_models.geometry import se3
-from vloc_models.maps import open_map, realign
+from vloc_models.mapping.realign import realign
+from vloc_models.maps import open_map
 from vloc_models.records import Array, Trajectory
 from vloc_models.tum import write_tum
 

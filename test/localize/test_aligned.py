@@ -9,7 +9,8 @@ import pytest
 
 from vloc_models.geometry import se3
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
-from vloc_models.maps import open_map, realign
+from vloc_models.mapping.realign import realign
+from vloc_models.maps import open_map
 from vloc_models.records import PoseEstimate, Verdict
 
 T_frame_map = se3.from_xyz_rpy([30.0, -4.0, 1.5], [0.1, -0.2, 2.5])

@@ -12,7 +12,8 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 from std_srvs.srv import Trigger
 
 from vloc_models.geometry import se3
-from vloc_models.maps import open_map, realign
+from vloc_models.mapping.realign import realign
+from vloc_models.maps import open_map
 
 # DDS on a machine that is busy with other tests may find a topic or service late, or never
 pytestmark = pytest.mark.flaky(reruns=2, only_rerun=['not within', 'is not served'])

@@ -19,7 +19,8 @@ from vloc_models.frames.source import FrameSource, open_source
 from vloc_models.geometry import se3
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.replay import Locates
-from vloc_models.maps import open_map, realign
+from vloc_models.mapping.realign import realign
+from vloc_models.maps import open_map
 from vloc_models.records import Array, Verdict
 from vloc_models.solvers.alignment import Alignment
 from vloc_models.solvers.alignment import align as solve

@@ -122,16 +122,13 @@ def _origin(info: MapInfo) -> Iterator[tuple[str, str]]:
         yield '', f'{accepted:.0f} accepted, {wrong:.0f} of them wrong'
     c = info.calibration
     if c is None:
-        yield 'accepts', 'poses by fixed thresholds: its confidence is not calibrated'
-    else:
-        features = ', '.join(c.features)
-        yield (
-            'accepts',
-            (
-                f'poses that are right with {c.accept_probability:.0%}, judged by {features} '
-                f'(fitted to {c.queries} frames)'
-            ),
-        )
+        yield 'sure', 'as most maps are: it was too small to be calibrated'
+        return
+    times = f"{c.covariance_scale**0.5:.1f} times the solver's"
+    by = f'{c.queries} held-out pictures in {c.blocks} blocks'
+    yield 'sure', f'accepts from {c.min_inlier_ratio:.0%} inliers on; sigma is {times} (by {by})'
+    for e in c.errors:
+        yield '', f'from {e.inlier_ratio:.0%} inliers: median {e.median_cm:.1f} cm of {e.queries}'
 
 
 def _clean(words: str) -> str:

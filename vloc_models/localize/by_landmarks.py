@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_models.geometry import se3
 from vloc_models.localize.cells import Cells
 from vloc_models.records import Fix, PoseEstimate, SceneCoordinates, Verdict
-from vloc_models.solvers.landmarks import Matcher, Matches
+from vloc_models.solvers.landmarks import Matcher, Matches, elsewhere
 from vloc_models.solvers.pnp import Observation
 from vloc_models.solvers.subcell import finer
 
@@ -23,7 +22,9 @@ Array = NDArray[np.float64]
 _ALIKE = 10  # pictures that are matched with, for each camera
 _WIDELY = 30  # pictures among which another place is looked for
 _IMPROVED = 5  # of the guesses from single pictures
-_FAR_M, _FAR_RAD = 1.5, np.radians(60)  # from here on it is another place
+_TWINS = 4  # places that look like the one found
+_DOUBTFUL = 0.2  # share of outliers, from which more places are looked at
+_HOPELESS = 0.03  # of the support that counts: matched again it may get thirty times as much
 _AROUND_POSE, _AROUND_GUESS = 0.06, 0.3  # of a picture's width: how far off landmarks may be
 
 
@@ -53,7 +54,7 @@ class Answer:
     def elsewhere(self, other: 'Answer') -> bool:
         """Whether it names another place than another answer."""
         a, b = self.T_map_base, other.T_map_base
-        return a is not None and b is not None and _far(a, b)
+        return a is not None and b is not None and elsewhere(a, b)
 
     @property
     def support(self) -> float:
@@ -139,21 +140,39 @@ class Search:
         for guess in sorted(guesses, key=lambda guess: -guess.support)[:_IMPROVED]:
             yield self.improved(guess)
 
-    def rival(self, best: Answer) -> Answer | None:
-        """The answer of another place that looks alike; None if no such picture is in the map."""
-        assert best.T_map_base is not None
-        elsewhere = [
-            self._elsewhere(a.alike, best.T_map_base @ a.cells.T_base_cam) for a in self.asked
-        ]
-        if not any(map(len, elsewhere)):
-            return None
-        found = self.improved(self._among(elsewhere))
-        return found if found.elsewhere(best) else None
+    def rivals(self, best: Answer, least: float) -> Iterator[Answer]:
+        """The answers of other places that may look like the one found.
 
-    def _elsewhere(self, pictures: NDArray[np.int64], T_map_cam: Array) -> NDArray[np.int64]:
-        """Those that were taken far from a camera's pose."""
-        far = [_far(self.matcher.T_map_cam(n), T_map_cam) for n in pictures.tolist()]
-        return pictures[np.array(far, bool)][:_ALIKE]
+        Args:
+            best: what was found.
+            least: support below which an answer is not worth to be improved.
+        """
+        assert best.T_map_base is not None
+        cameras = [best.T_map_base @ a.cells.T_base_cam for a in self.asked]
+        guesses = [self._near(T @ best.T_map_base, _AROUND_GUESS) for T in self._twins(cameras)]
+        guesses.append(self._elsewhere([a.alike for a in self.asked], cameras))
+        if best.outlier_share > _DOUBTFUL:
+            voted = self.matcher.voted_pictures
+            seen = [voted(a.short, a.cells.spots.sure, 2 * _WIDELY) for a in self.asked]
+            guesses.append(self._elsewhere(seen, cameras))
+        for guess in guesses:
+            if guess.support >= _HOPELESS * least and guess.elsewhere(best):
+                yield self.improved(guess)
+
+    def _twins(self, cameras: Sequence[Array]) -> list[Array]:
+        """What carries a pose to the places of which the map knows that they look like it."""
+        found = [T for T_map_cam in cameras for T in self.matcher.twins(T_map_cam)[:_TWINS]]
+        return found[:_TWINS]
+
+    def _elsewhere(
+        self, pictures: Sequence[NDArray[np.int64]], cameras: Sequence[Array]
+    ) -> Answer:
+        """From those pictures that were taken far from the cameras' poses."""
+        far = []
+        for some, T_map_cam in zip(pictures, cameras, strict=True):
+            away = [elsewhere(self.matcher.T_map_cam(n), T_map_cam) for n in some.tolist()]
+            far.append(some[np.array(away, bool)][:_ALIKE])
+        return self._among(far)
 
     def _among(self, pictures: Sequence[NDArray[np.int64]]) -> Answer:
         """From the landmarks of some pictures, for each camera."""
@@ -170,8 +189,3 @@ class Search:
             reach_px = reach * camera.width
             seen.append(a.seen(self.matcher.match_near(a.grid, camera, T_map_cam, reach_px)))
         return self.solve(seen, T_map_base)
-
-
-def _far(a: Array, b: Array) -> bool:
-    turned = float(se3.angle_rad(a[:3, :3].T @ b[:3, :3]))
-    return bool(np.linalg.norm(a[:3, 3] - b[:3, 3]) > _FAR_M) or turned > _FAR_RAD

@@ -27,7 +27,7 @@ from vloc_models.localize.by_landmarks import Answer, Search, Solve
 from vloc_models.localize.cells import Cells, encode
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
-from vloc_models.maps import Map, MapInfo, SubMap, open_map
+from vloc_models.maps import Calibration, Map, MapInfo, SubMap, open_map
 from vloc_models.records import Fix, Verdict, View
 from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
@@ -47,9 +47,19 @@ class LocalizerConfig:
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
     head_verdict: VerdictConfig = field(default_factory=VerdictConfig.of_head)  # without landmarks
     clear_ratio: float = 0.65  # of inliers, after which no other place is tried; bricks reach 0.62
-    rival_support: float = 0.3  # of the best answer's, from which another place is looked at
-    rival_outliers: float = 0.6  # of its share of outliers, below which it is not the place
+    rival_support: float = 0.2  # of the best answer's, from which another place is looked at
+    rival_outliers: float = 0.5  # of its share of outliers: what has no fewer is not the place,
+    rival_margin: float = 0.05  # and so many fewer of what was matched
+    covariance_scale: float = 5.0  # of the solver's; as validation worlds need (3.9 to 8)
     threads: int = 0  # of the networks; 0 = all cores
+
+    def calibrated(self, found: Calibration | None) -> 'LocalizerConfig':
+        """As a map needs it, by what was found when it was made."""
+        if found is None:
+            return self
+        least = max(self.verdict.min_inlier_ratio, found.min_inlier_ratio)
+        verdict = replace(self.verdict, min_inlier_ratio=least)
+        return replace(self, verdict=verdict, covariance_scale=found.covariance_scale)
 
 
 _DEFAULT = LocalizerConfig()
@@ -89,6 +99,7 @@ class Localizer:
             has = {'both': 'neither head nor landmarks', 'head': 'no head'}.get(use, f'no {use}')
             raise MapError(f'{site.folder}: has {has}', 'use what it has, or build it again')
         encoder = encoder_of(site, config.threads)
+        config = config.calibrated(site.info.calibration)
         return Localizer(site.info, encoder, head, landmarks, config)
 
     def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
@@ -96,7 +107,8 @@ class Localizer:
 
         Args:
             views: one picture a camera, of one moment.
-            prior: T_map_base [4, 4] to try first, e.g. what odometry predicts.
+            prior: T_map_base [4, 4] to try first, e.g. what odometry predicts; an accepted pose
+                there is the answer, whatever else in the map looks like it.
             stamp_ns: of the pictures; handed on.
 
         Returns:
@@ -119,15 +131,16 @@ class Localizer:
         cells, config = self._cells(views), self.config
         if self.landmarks is None:
             seen = [self._ask_head(c) for c in cells]
-            return _solver(stamp_ns, config.pnp, config.head_verdict)(seen, prior)
-        solve = _solver(stamp_ns, config.pnp, config.verdict)
+            return _solver(stamp_ns, config, config.head_verdict)(seen, prior)
+        solve = _solver(stamp_ns, config, config.verdict)
         search = Search.of(cells, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
-        if not any(answer.accepted for answer in tried):
-            for answer in self._attempts(search, prior):
-                tried.append(answer)
-                if answer.clear(config.clear_ratio):
-                    break
+        if tried and tried[0].accepted:
+            return tried[0]  # of places that look alike, the prior tells which
+        for answer in self._attempts(search, prior):
+            tried.append(answer)
+            if answer.clear(config.clear_ratio):
+                break
         best = reduce(Answer.better, tried)
         return self._alone(best, search, tried) if best.accepted else best
 
@@ -143,11 +156,11 @@ class Localizer:
         was seen while the map was made.
         """
         least = self.config.rival_support * best.support
-        answers = [a for a in (search.rival(best), *tried) if a is not None and a.support >= least]
+        answers = [a for a in (*search.rivals(best, least), *tried) if a.support >= least]
         best = min((a for a in answers if a.accepted), key=lambda answer: answer.outlier_share)
         rivals = [answer for answer in answers if answer.elsewhere(best)]
         rival = min(rivals, key=lambda answer: answer.outlier_share, default=None)
-        if rival is None or best.outlier_share < self.config.rival_outliers * rival.outlier_share:
+        if rival is None or self._outdoes(best, rival):
             return best
         found = [a.estimate for a in (best, rival) if a.estimate is not None]
         shares = ' and '.join(f'{estimate.inlier_ratio:.0%}' for estimate in found)
@@ -159,6 +172,10 @@ class Localizer:
             candidates=tuple(found),
         )
         return replace(best, fix=fix)
+
+    def _outdoes(self, best: Answer, rival: Answer) -> bool:
+        c, ours, theirs = self.config, best.outlier_share, rival.outlier_share
+        return ours < c.rival_outliers * theirs and ours < theirs - c.rival_margin
 
     def _attempts(self, search: Search, prior: Array | None) -> Iterator[Answer]:
         """Answers, the quickest first; most often the first one is clear."""
@@ -179,13 +196,16 @@ class Localizer:
         return cells.seen(in_frame, cells.spots.sure)
 
 
-def _solver(stamp_ns: int, pnp: PnpConfig, config: VerdictConfig) -> Solve:
-    """PnP with a verdict."""
+def _solver(stamp_ns: int, config: LocalizerConfig, limits: VerdictConfig) -> Solve:
+    """PnP with a calibrated covariance and a verdict."""
 
     def solve(seen: Sequence[Observation], prior: Array | None) -> Answer:
-        estimate = solve_pnp(seen, pnp, prior)
+        estimate = solve_pnp(seen, config.pnp, prior)
+        if estimate is not None:
+            covariance = estimate.covariance * config.covariance_scale
+            estimate = replace(estimate, covariance=covariance)
         count = sum(len(o.coordinates.pixels) for o in seen)
-        verdict, reason = config.judge(estimate, count)
+        verdict, reason = limits.judge(estimate, count)
         told = None if verdict is Verdict.NONE else estimate
         return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen), estimate)
 

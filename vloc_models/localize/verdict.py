@@ -15,7 +15,7 @@ class VerdictConfig:
     min_inliers: int = 60
     min_inlier_ratio: float = 0.5
     min_coverage: float = 0.4  # share of the image's twelve parts that hold an inlier
-    max_sigma_m: float = 0.05  # largest standard deviation of the position
+    max_sigma_m: float = 0.1  # largest standard deviation of the position
     max_reprojection_px: float = 4.5  # median of the inliers; of inliers by chance 7 of 10 px
     chance_inlier_ratio: float = 0.25  # below it there is no pose: of a hundred none was right
     chance_inliers: int = 30  # likewise: a black picture reached 27, right answers had 60 and more

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,16 @@ from vloc_models.export.parity import head_probe
 from vloc_models.export.to_onnx import head_graph, round_to_half
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.frames.source import FrameSource
+from vloc_models.mapping.calibrate import blocks_of
 from vloc_models.mapping.check_poses import check_poses
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.refine import Refined, refine
-from vloc_models.mapping.self_test import self_test
+from vloc_models.mapping.self_test import NOT_TESTED, SelfTest, self_test
 from vloc_models.mapping.sightings import Sightings, look
 from vloc_models.mapping.triangulate import triangulate
+from vloc_models.mapping.twins import with_twins
 from vloc_models.mapping.work import Work
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
 from vloc_models.networks.ace import Head
@@ -84,9 +87,6 @@ class _Build:
     encoder: ChosenEncoder
     keyframes: list[Keyframe]
     report: Report
-
-
-_Figures = dict[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +156,19 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     tested = _measured(build, sightings.of(learned))
     known = _measured(build, sightings) if asked.any() else tested
     _tell_scale(known.depth_scale)
-    parts, figures = _Parts(_landmarks(build, known)), _none_asked()
+    parts, tests = _Parts(_landmarks(build, known)), NOT_TESTED
     if not build.config.instant:
-        parts, figures = _trained(build, work, parts, tested, (learned, asked))
+        parts, tests = _trained(build, work, parts, tested, (learned, asked))
     elif parts.landmarks is None:
         raise BagError(
             'no points for an instant map: no depth, and the pictures overlap too little',
             'leave out --instant, or record with depth, or more slowly',
         )
     elif asked.any():
-        figures = _tested(build, _Parts(_landmarks(build, tested)), asked, work)
-    figures = {**figures, 'map_seconds': time.monotonic() - started}
-    return _write(build, parts, out, figures)
+        tests = _tested(build, _Parts(_landmarks(build, tested)), asked, work)
+    seconds = time.monotonic() - started
+    tests = replace(tests, figures=tests.figures | {'map_seconds': seconds})
+    return _write(build, parts, out, tests)
 
 
 def _trained(
@@ -176,8 +177,8 @@ def _trained(
     parts: _Parts,
     before: Refined,
     blocks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> tuple[_Parts, _Figures]:
-    """With a head that knows all pictures, and figures of one that knew what was ``before``."""
+) -> tuple[_Parts, SelfTest]:
+    """With a head that knows all pictures, and a test of one that knew what was ``before``."""
     config, report = build.config, build.report
     learned, asked = blocks
     buffer = _buffer(build, work, before.depth_scale)
@@ -193,11 +194,10 @@ def _trained(
         checkpoint=work.folder / 'first.pt',
         report=lambda step, loss: report('training', step, first.loop.steps),
     )
-    figures = _none_asked()
+    tests = NOT_TESTED
     if second is not None:
         tested = _Parts(_landmarks(build, before), head)
-        figures = work.load_figures('self_test') or _tested(build, tested, asked, work)
-        work.save_figures('self_test', figures)
+        tests = _tested(build, tested, asked, work)
         steps = second.loop.steps
         head = train_head(
             buffer,
@@ -208,11 +208,7 @@ def _trained(
             checkpoint=work.folder / 'second.pt',
             report=lambda step, loss: report('training with all', step, steps),
         )
-    return replace(parts, head=head), figures
-
-
-def _none_asked() -> _Figures:
-    return {'queries': 0}
+    return replace(parts, head=head), tests
 
 
 def _check_recording(
@@ -328,20 +324,30 @@ def _only(buffer: Buffer, pictures: NDArray[np.bool_]) -> Buffer:
     return Buffer(*(column[rows] for column in vars(buffer).values()))
 
 
-def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) -> _Figures:
+def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) -> SelfTest:
     """Write a map, and ask it for what it has not seen."""
+    if kept := work.load_figures('self_test'):
+        return SelfTest.of_json(kept)
     queries = [k for k, ask in zip(build.keyframes, asked, strict=True) if ask]
     path = work.folder / 'tested'
-    _write(build, parts, path, {})
-    return self_test(path, queries, lambda done, total: build.report('testing', done, total))
+    _write(build, parts, path, NOT_TESTED)
+    report = partial(build.report, 'testing')
+    tests = self_test(path, queries, blocks_of(asked).tolist(), report)
+    work.save_figures('self_test', tests.as_json())
+    return tests
 
 
 def _landmarks(build: _Build, known: Refined) -> Landmarks | None:
     T_map_cam = np.stack([k.T_map_cam for k in build.keyframes])
-    return choose_landmarks(known.sightings, T_map_cam, build.config.landmarks, build.config.seed)
+    config, seed = build.config.landmarks, build.config.seed
+    chosen = choose_landmarks(known.sightings, T_map_cam, config, seed)
+    if chosen is None:
+        return None
+    report = partial(build.report, 'looking for places that look alike')
+    return with_twins(chosen, build.keyframes[0].camera, report)
 
 
-def _write(build: _Build, parts: _Parts, out: Path, figures: _Figures) -> Map:
+def _write(build: _Build, parts: _Parts, out: Path, tests: SelfTest) -> Map:
     encoder = build.encoder
     with MapWriter(out) as writer:
         submap = _write_submap(writer, parts, pictures_of(build.keyframes).centre)
@@ -361,8 +367,9 @@ def _write(build: _Build, parts: _Parts, out: Path, figures: _Figures) -> Map:
                 topics=tuple(c.name for c in build.source.cameras),
                 vloc=__version__,
                 date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-                self_test=figures,
+                self_test=tests.figures,
             ),
+            calibration=tests.calibration,
         )
         return writer.finish(info)
 

@@ -12,9 +12,9 @@ from vloc_models.errors import VlocError
 class HeldOutConfig:
     """Which frames the self-test asks for."""
 
-    blocks: int = 3  # of neighbouring frames
-    share: float = 0.15  # of the frames, in all blocks together
-    gap: float = 0.02  # of the frames, left out on each side of a block
+    blocks: int = 4  # of neighbouring frames
+    share: float = 0.16  # of the frames, in all blocks together
+    gap: float = 0.015  # of the frames, left out on each side of a block
 
 
 def held_out(count: int, config: HeldOutConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ described by how its cells differ from a few typical ones (VLAD, Jegou et al., C
 cells counting most. Where that fails, as with half of the picture covered, the surest cells vote.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ _STAY = np.eye(4)
 _AT_ONCE = 2048  # of a block of likenesses that stays in the cache
 _VOTERS = 200  # cells
 _NEAR_PICTURES = 20  # whose landmarks are looked for around a guess
+_FAR_M, _FAR_RAD = 1.5, np.radians(60)  # from here on it is another place
+_APART = 0.3  # of that, twins differ by
 _METRES_A_RADIAN = 1.0  # that count as much when pictures are near
 _ALIKE = 0.5  # cosine from which a cell may be a landmark's
 _EDGE_PX = 16.0  # two cells
@@ -47,6 +49,9 @@ class Landmarks:
     T_map_cam: NDArray[np.float32]  # [K, 4, 4] of the pictures
     words: NDArray[np.float32]  # [W, D] typical descriptors
     places: NDArray[np.int8]  # [K, W D] what the whole pictures look like
+    # pictures that could have been taken elsewhere, and what carries their pose there
+    twin_picture: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # [V]
+    T_twin: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4, 4), np.float32))
 
     @staticmethod
     def of_arrays(arrays: dict[str, NDArray[Any]], where: str) -> 'Landmarks':
@@ -64,7 +69,9 @@ class Landmarks:
             'words': np.float32,
             'places': np.int8,
         }
-        if {name: x.dtype for name, x in arrays.items()} != wanted:
+        twins = {'twin_picture': np.int32, 'T_twin': np.float32}  # older maps have none
+        dtypes = {name: x.dtype for name, x in arrays.items()}
+        if dtypes not in (wanted, wanted | twins):
             raise MapError(f'{where}: does not hold landmarks', _DAMAGED)
         found = Landmarks(**arrays)
         count, numbers = (*found.descriptors.shape, 0, 0)[:2]
@@ -77,7 +84,9 @@ class Landmarks:
             and found.words.ndim == 2
             and found.words.shape[1] == numbers
             and found.places.shape == (len(found.T_map_cam), found.words.size)
-            and all(x.size for x in arrays.values())
+            and all(arrays[name].size for name in wanted)
+            and found.T_twin.shape == (*found.twin_picture.shape, 4, 4)
+            and ((found.twin_picture >= 0) & (found.twin_picture < len(found.T_map_cam))).all()
             and found.picture.min() >= 0
             and found.picture.max() < len(found.T_map_cam)
             and all(np.isfinite(x).all() for x in arrays.values())
@@ -85,7 +94,7 @@ class Landmarks:
         if not fits:
             raise MapError(f'{where}: its landmarks are not whole', _DAMAGED)
         try:
-            for T in found.T_map_cam:
+            for T in (*found.T_map_cam, *found.T_twin):
                 check_se3(T, 'a picture')
         except VlocError as e:
             raise MapError(f'{where}: its landmarks are not whole: {e}', _DAMAGED) from e
@@ -126,6 +135,9 @@ class Matcher:
         self._T_map_cam = T_frame_map @ landmarks.T_map_cam.astype(np.float64)
         self._words = landmarks.words
         self._places = unit(landmarks.places.astype(np.float32))
+        self._twin_picture = landmarks.twin_picture
+        there = landmarks.T_twin.astype(np.float64)
+        self._T_twin = T_frame_map @ there @ se3.inverse(T_frame_map)
 
     @property
     def points(self) -> NDArray[np.float32]:
@@ -149,6 +161,29 @@ class Matcher:
         """
         alike = self._places @ whole_picture(asked, sure, self._words)
         return np.argsort(-alike, kind='stable')[:most]
+
+    def pictures_like(self, picture: int, most: int) -> NDArray[np.int64]:
+        """Numbers of the pictures that look most like one of the map's own, which comes first."""
+        return np.argsort(-(self._places @ self._places[picture]), kind='stable')[:most]
+
+    def seen_in(self, picture: int) -> tuple[Array, NDArray[np.float32]]:
+        """The landmarks of one of the map's pictures: points [N, 3] in its camera, descriptors."""
+        some = self._of(np.array([picture]))
+        T_cam_map = se3.inverse(self._T_map_cam[picture])
+        return se3.apply(T_cam_map, self._points[some]), self._unit[some]
+
+    def twins(self, T_map_cam: Array) -> Array:
+        """What carries a pose near there to each place of the map that may look like it [V, 4, 4].
+
+        The nearest picture's come first; one that leads where another did is left out.
+        """
+        kept = list[Array]()
+        for picture in self._near_pictures(T_map_cam).tolist():
+            for T in self._T_twin[self._twin_picture == picture]:
+                there = T @ T_map_cam
+                if all(elsewhere(there, other @ T_map_cam, _APART) for other in kept):
+                    kept.append(T)
+        return np.array(kept, np.float64).reshape(-1, 4, 4)
 
     @_one_thread
     def voted_pictures(
@@ -272,6 +307,13 @@ class Matcher:
         inside = (u > _EDGE_PX) & (u < camera.width - _EDGE_PX) & (z > 0)
         inside &= (v > _EDGE_PX) & (v < camera.height - _EDGE_PX)
         return among[inside], u[inside], v[inside]
+
+
+def elsewhere(T_map_a: Array, T_map_b: Array, share: float = 1.0) -> bool:
+    """Whether two poses are of different places, or differ by a share of what that takes."""
+    turned = float(se3.angle_rad(T_map_a[:3, :3].T @ T_map_b[:3, :3]))
+    away = float(np.linalg.norm(T_map_a[:3, 3] - T_map_b[:3, 3]))
+    return away > share * _FAR_M or turned > share * _FAR_RAD
 
 
 def _neighbours(u: Array, v: Array) -> list[NDArray[np.int64]]:
