@@ -44,6 +44,7 @@ def align(
 
     From a drive that was recorded while AMCL, or any other localizer, ran:
         vloc align site --bag run_with_amcl
+
     By hand, or as it was recorded:
         vloc align site --xyz 12.5 -3 0 --rpy-deg 0 0 90
         vloc align site --reset

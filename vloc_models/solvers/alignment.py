@@ -100,8 +100,7 @@ def _robust(T_frame_body: Array, T_map_body: Array, flat: bool) -> Alignment:
 def _most_say(T_frame_body: Array, T_map_body: Array) -> Array:
     """From medians, which outliers do not move far as long as they are the fewer."""
     each = T_frame_body[:, :3, :3] @ np.swapaxes(T_map_body[:, :3, :3], -1, -2)
-    others = se3.angle_rad(np.swapaxes(each, -1, -2)[:, None] @ each)
-    R = each[np.argmin(others.sum(1))]
+    R = min(each, key=lambda one: se3.angle_rad(one.T @ each).sum())
     t = np.median(T_frame_body[:, :3, 3] - T_map_body[:, :3, 3] @ R.T, axis=0)
     return se3.transform(R, t)
 
