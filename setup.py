@@ -59,7 +59,11 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', [str(p) for p in sorted(Path('launch').glob('*'))]),
-        (f'share/{NAME}/config', [str(p) for p in sorted(Path('config').glob('*'))]),
+        (f'share/{NAME}/config', [str(p) for p in sorted(Path('config').glob('*.yaml'))]),
+        (
+            f'share/{NAME}/config/examples',
+            [str(p) for p in sorted(Path('config/examples').glob('*'))],
+        ),
         (f'share/{NAME}/rviz', [str(p) for p in sorted(Path('rviz').glob('*'))]),
         (f'share/{NAME}/foxglove', [str(p) for p in sorted(Path('foxglove').glob('*'))]),
     ],

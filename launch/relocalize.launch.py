@@ -25,19 +25,14 @@ ARGUMENTS = {
     'odom': ('', 'nav_msgs/Odometry topic. Empty: the transform odom -> base_link.'),
     'profile': (
         '',
-        'Who owns map -> odom. nav2: we do. ekf: a filter does, from ~/pose. amcl: AMCL does, we '
-        'give it its first pose. Empty: as params_file says.',
+        'Who owns map -> odom. nav2: we do. ekf: a filter does, from ~/pose. amcl: AMCL does, and '
+        'gets initialpose from us. Empty: as params_file says.',
     ),
     'use_sim_time': ('', 'true takes the time from /clock: simulation, or a bag.'),
     'namespace': ('', 'Namespace of the node; /tf becomes relative to it.'),
     'params_file': (str(CONFIG), 'Parameters; what is given here wins over it.'),
     'autostart': ('', 'true configures and activates at once; false under a lifecycle manager.'),
     'log_level': ('info', 'debug, info, warn or error.'),
-}
-PROFILES = {
-    'nav2': {'publish_tf': True, 'publish_initialpose': False},
-    'ekf': {'publish_tf': False, 'publish_initialpose': False},
-    'amcl': {'publish_tf': False, 'publish_initialpose': True},
 }
 
 
@@ -53,11 +48,9 @@ def generate_launch_description() -> LaunchDescription:
 def localizer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node; only the parameters that were given are set beside the file's."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    if given['profile'] and given['profile'] not in PROFILES:
-        raise ValueError(f'profile {given["profile"]!r}: give one of {", ".join(PROFILES)}')
     parameters: dict[str, Any] = {
         name: ParameterValue(given[name], value_type=str)  # a map named 7 stays a text
-        for name in ('map', 'image_transport')
+        for name in ('map', 'image_transport', 'profile')
         if given[name]
     }
     for name in ('use_sim_time', 'autostart'):
@@ -65,7 +58,6 @@ def localizer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             parameters[name] = truth(name, given[name])
     if given['odom']:
         parameters['odom_source'] = 'topic'
-    parameters |= PROFILES.get(given['profile'], {})
     tf = [('/tf', 'tf'), ('/tf_static', 'tf_static')] if given['namespace'] else []
     params_file = Path(given['params_file']).expanduser()
     node = Node(

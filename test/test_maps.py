@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vloc_models import maps, npz
-from vloc_models.errors import MapError
+from vloc_models.errors import MapError, VlocError
+from vloc_models.geometry import se3
+from vloc_models.mapping.realign import realign
 from vloc_models.maps import Map, MapInfo, open_map
 
 # --- what is written comes back ---
@@ -49,6 +51,34 @@ def test_through_a_link(sites: Any, tmp_path: Path) -> None:
     assert (tmp_path / 'current').is_symlink()
     assert sites.holds(tmp_path / 'current', 'old')
     assert sites.holds(tmp_path / 'v1', 'old')
+
+
+def test_realigned_it_is_told_in_another_frame(sites: Any, site: Path) -> None:
+    T = se3.from_xyz_rpy([1 / 3, -2e6, 0.5], [0.1, -0.2, 3.0])
+    old = open_map(site)
+    new = realign(old, T)
+    assert new.info == open_map(site).info
+    np.testing.assert_array_equal(np.array(new.info.T_frame_map), T)  # to the last bit
+    assert new.info.files == old.info.files
+    assert sites.holds(site, 'old')
+    assert realign(new, np.eye(4)).info == old.info
+    assert [p.name for p in site.parent.iterdir()] == ['site']
+
+
+def test_realigned_by_what_is_no_transform_it_stays(sites: Any, site: Path) -> None:
+    before = sites.tree(site)
+    with pytest.raises(VlocError, match='T_frame_map holds NaN'):
+        realign(open_map(site), np.full((4, 4), np.nan))
+    (site / 'notes.txt').touch()
+    with pytest.raises(MapError, match=r"'notes.txt' is no part of the map"):
+        realign(open_map(site), se3.from_xyz_rpy([1, 2, 3], [0, 0, 1]))
+    (site / 'notes.txt').unlink()
+    assert sites.tree(site) == before
+
+
+def test_an_old_map_without_an_alignment_is_told_as_recorded(sites: Any, site: Path) -> None:
+    sites.edit(site, lambda data: data.pop('T_frame_map'))
+    assert open_map(site).info.T_frame_map == tuple(map(tuple, np.eye(4).tolist()))
 
 
 # --- a map that must not be trusted ---
@@ -91,6 +121,11 @@ BAD_NAMES = ['/etc/passwd', '../x', 'a/../../x', 'a\\..\\x', '.hidden', 'a//b', 
             set_('cameras', 0, 'T_base_cam', to=[[2.0] * 4 for _ in range(4)]),
             'T_base_cam has the last row',
         ),
+        (set_('T_frame_map', to=[[1.0]]), 'map.yaml: T_frame_map is not 4x4'),
+        (set_('T_frame_map', to='x'), 'T_frame_map must be'),
+        (set_('T_frame_map', to=(2 * np.eye(4)).tolist()), 'T_frame_map has the last row'),
+        (set_('T_frame_map', to=np.diag([1.0, 1, -1, 1]).tolist()), 'T_frame_map mirrors space'),
+        (set_('T_frame_map', 0, 3, to=float('inf')), 'T_frame_map holds NaN or infinity'),
         (set_('submaps', 0, 'centre_m', to=[0, 1]), 'centre_m must be'),
         (set_('calibration', 'covariance_scale', to=0.0), 'calibration: covariance times 0.0'),
         (set_('calibration', 'covariance_scale', to=1e6), 'calibration: covariance times 1000000'),

@@ -55,6 +55,14 @@ class FileEntry:
 
 
 SHORT_SIDES_PX = range(64, 4097)
+Rows = tuple[tuple[float, ...], ...]  # the 4 rows of a transform
+_STAY: Rows = tuple(map(tuple, np.eye(4).tolist()))
+
+
+def _check_rows(rows: Rows, name: str) -> None:
+    if [len(row) for row in rows] != [4] * 4:
+        raise MapError(f'{name} is not 4x4', _DAMAGED)
+    check_se3(np.array(rows), name)
 
 
 @dataclass(frozen=True)
@@ -79,12 +87,10 @@ class MapCamera:
 
     name: str
     camera: Camera
-    T_base_cam: tuple[tuple[float, ...], ...]  # the 4 rows
+    T_base_cam: Rows
 
     def __post_init__(self) -> None:
-        if [len(row) for row in self.T_base_cam] != [4] * 4:
-            raise MapError(f'camera {self.name}: T_base_cam is not 4x4', _DAMAGED)
-        check_se3(np.array(self.T_base_cam), f'camera {self.name}: T_base_cam')
+        _check_rows(self.T_base_cam, f'camera {self.name}: T_base_cam')
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class SubMap:
     """One part of the place with a head of its own. Files are names in the map folder."""
 
     name: str
-    centre_m: tuple[float, float, float]  # map frame; heads answer relative to it
+    centre_m: tuple[float, float, float]  # as recorded; heads answer relative to it
     floor: str = ''
     network: str = ''  # the family of the head, e.g. ace
     head: str | None = None  # onnx
@@ -147,11 +153,15 @@ class MapInfo:
     submaps: tuple[SubMap, ...]
     format: int = FORMAT
     frame: str = 'map'
+    T_frame_map: Rows = _STAY  # from the map as it was recorded into the frame users see
     calibration: Calibration | None = None  # None: what is shipped decides
     index: str | None = None  # npz: retrieval descriptors and keyframe poses
     prior: str | None = None  # onnx: coarse pose of one image
     provenance: Provenance = field(default_factory=Provenance)
     files: dict[str, FileEntry] = field(default_factory=dict)  # filled in by the writer
+
+    def __post_init__(self) -> None:
+        _check_rows(self.T_frame_map, 'T_frame_map')
 
     def named_files(self) -> set[str]:
         """Every file that a field names."""

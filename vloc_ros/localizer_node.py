@@ -28,10 +28,9 @@ from vloc_models.records import Fix, State, Track, Verdict
 from vloc_ros.active import Active, ActiveHooks
 from vloc_ros.camera_input import Picture
 from vloc_ros.compat import steady_clock
-from vloc_ros.declare import changed, declare
 from vloc_ros.health import Health
 from vloc_ros.outputs import Diagnostics, Outputs
-from vloc_ros.parameters import LocalizerParameters
+from vloc_ros.profile import changed_within_profile, declare_with_profile
 from vloc_ros.requests import Requests
 from vloc_ros.running import run
 from vloc_ros.solve import Job, Solved
@@ -55,7 +54,7 @@ class LocalizerNode(LifecycleNode):
             VlocError: for a parameter that makes no sense.
         """
         super().__init__('vloc_localizer', **kwargs)
-        self.parameters = declare(LocalizerParameters, self)
+        self.parameters = declare_with_profile(self)
         self.health = Health(self.get_logger().warning)
         self._localizer: Localizer | None = None
         self._map_path = ''  # that it is of
@@ -394,7 +393,7 @@ class LocalizerNode(LifecycleNode):
 
     def _on_parameters(self, given: list[Parameter]) -> SetParametersResult:
         try:
-            self.parameters = changed(self.parameters, given)
+            self.parameters = changed_within_profile(self.parameters, given)
         except VlocError as e:
             return SetParametersResult(successful=False, reason=f'{e.what}; {e.fix}')
         if self._active is not None:

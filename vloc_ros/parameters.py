@@ -50,13 +50,19 @@ class LocalizerParameters:
         'tf: the transform odom -> base. topic: nav_msgs/Odometry on odom.',
         choices=('tf', 'topic'),
     )
+    profile: str = param(
+        'nav2',
+        'Who owns map -> odom. nav2: we do. ekf: a filter does, from ~/pose. amcl: AMCL does, and '
+        'gets initialpose from us. ekf and amcl set the two switches below.',
+        choices=('nav2', 'ekf', 'amcl'),
+    )
     publish_tf: bool = param(
-        True, 'Publish the transform. Off where a filter does it from ~/pose.', live=True
+        True, 'Publish the transform. Off with the profiles ekf and amcl.', live=True
     )
     publish_initialpose: bool = param(
         False,
-        'Publish the first accepted pose, and the first after every loss, on initialpose: '
-        'for AMCL.',
+        'Publish the first accepted pose, and the first after every loss, on initialpose. On with '
+        'the profile amcl, off with ekf.',
         live=True,
     )
     tf_rate_hz: float = param(30.0, 'How often map -> odom is published.', (1.0, 200.0))

@@ -165,3 +165,18 @@ def test_an_unknown_option_is_exit_code_2(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_default() -> None:
     assert module.MappingConfig() == command._CONFIG
+
+
+def test_a_new_map_is_told_as_recorded_and_says_so_where_the_old_one_was_not(
+    sites: Any, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, words = tmp_path / 'site', 'align this one anew'
+    sites.write(out)
+    assert main(['align', str(out), '--xyz', '1', '2', '3']) == 0
+    again = ['map', str(bag), '-o', str(out), '--instant', *TINY]
+    assert main(again) == 0
+    assert words in capsys.readouterr().err
+    assert main(['info', str(out)]) == 0
+    assert 'frame     map, as recorded' in capsys.readouterr().out
+    assert main(again) == 0
+    assert words not in capsys.readouterr().err

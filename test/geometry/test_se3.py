@@ -128,3 +128,11 @@ def test_interpolate(a: np.ndarray, b: np.ndarray, fraction: float) -> None:
     whole = se3.angle_rad(T0[:3, :3].T @ T1[:3, :3])
     part = se3.angle_rad(T0[:3, :3].T @ T[:3, :3])
     assert part == pytest.approx(fraction * whole, abs=1e-6)
+
+
+def test_roll_pitch_and_yaw_turn_about_fixed_axes_one_after_the_other() -> None:
+    roll, pitch, yaw = (se3.exp([0, 0, 0, *axis]) for axis in np.diag([0.3, -0.7, 2.0]))
+    T = se3.from_xyz_rpy([1, 2, 3], [0.3, -0.7, 2.0])
+    np.testing.assert_allclose(T[:3, :3], (yaw @ pitch @ roll)[:3, :3], atol=1e-12)
+    np.testing.assert_array_equal(T[:3, 3], [1, 2, 3])
+    np.testing.assert_allclose(se3.to_rpy(T), [0.3, -0.7, 2.0], atol=1e-12)

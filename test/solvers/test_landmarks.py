@@ -363,3 +363,25 @@ def test_in_several_blocks_as_in_one(matcher: Matcher, monkeypatch: pytest.Monke
     whole = matcher.voted_pictures(asked, sure, 10)
     monkeypatch.setattr(landmarks, '_AT_ONCE', 33)
     np.testing.assert_array_equal(matcher.voted_pictures(asked, sure, 10), whole)
+
+
+def test_in_another_frame_the_same_is_found_there(matcher: Matcher) -> None:
+    """Far from the origin, where float32 would be 3 cm coarse."""
+    T_frame_map = se3.from_xyz_rpy([4e5, -5e5, 100.0], [0.3, -1.2, 2.0])
+    T_twin = np.stack([se3.exp([3, 1, 0, 0, 0, 2]), se3.exp([-4, 2, 0, 0, 0, 1])])
+    twins = {'twin_picture': np.array([3, 8], np.int32), 'T_twin': T_twin.astype(np.float32)}
+    marks = replace(MARKS, **twins)
+    moved = Matcher(marks, T_frame_map)
+    for picture in range(10):
+        there = T_frame_map @ matcher.T_map_cam(picture)
+        np.testing.assert_allclose(moved.T_map_cam(picture), there, atol=1e-9)
+    was = matcher.match_near(some_grid(), CAMERA, T_map_cam, 50.0)
+    is_ = moved.match_near(some_grid(), CAMERA, T_frame_map @ T_map_cam, 50.0)
+    assert len(was.cells) > 5
+    np.testing.assert_array_equal(is_.cells, was.cells)
+    np.testing.assert_allclose(is_.points, se3.apply(T_frame_map, was.points), atol=1e-8)
+    there = T_frame_map @ T_map_cam
+    led = T_frame_map @ Matcher(marks).twins(T_map_cam) @ T_map_cam
+    assert len(led) == 2
+    # their own float32 is what is coarse so far out
+    np.testing.assert_allclose(moved.twins(there) @ there, led, atol=0.2)

@@ -5,12 +5,14 @@ import math
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from vloc_models.commands.evaluation_report import Result, figures, write_report
+from vloc_models.commands.info import AS_RECORDED, placement
 from vloc_models.commands.locate import check_outputs, with_progress
 from vloc_models.errors import VlocError
 from vloc_models.frames.options import BagOptions
@@ -55,6 +57,10 @@ def evaluate(
     check_outputs([f for f in (json_file, tum, report_file) if f], map_folder)
     localizer = Localizer.load(map_folder, LocalizerConfig(use, threads=threads))
     site = Map(map_folder, localizer.info)
+    placed = placement(np.array(localizer.info.T_frame_map))
+    if placed != AS_RECORDED:
+        words = f'the map is aligned ({placed}): true poses must be told in its frame'
+        Console(stderr=True, soft_wrap=True).print(Text(words, 'yellow'))
     with open_source(bag, options) as source:
         if not len(source.trajectory()):
             fix = 'name a pose topic, tf or a TUM file with --poses, or use "vloc locate"'

@@ -15,10 +15,13 @@ from rich.text import Text
 from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.survey import BagSurvey, Problem, survey
+from vloc_models.geometry import se3
 from vloc_models.mapping.self_test import in_words
 from vloc_models.maps import Map, MapInfo, open_map
+from vloc_models.records import Array
 
 _DEFAULT = BagOptions()
+AS_RECORDED = 'as recorded'
 
 
 def info(
@@ -75,18 +78,29 @@ def show_map(site: Map, console: Console) -> None:
         console.print(Text(f'{name:<10}{_clean(words)}'))
 
 
+def placement(T_frame_map: Array) -> str:
+    """Where the origin of a map's recording lies in the frame that users see."""
+    if np.array_equal(T_frame_map, np.eye(4)):
+        return AS_RECORDED
+    x, y, z = T_frame_map[:3, 3]
+    roll, pitch, yaw = np.degrees(se3.to_rpy(T_frame_map))
+    turn = f'roll {roll:.2f} pitch {pitch:.2f} yaw {yaw:.2f} deg'
+    return f'recorded at x {x:.3f} y {y:.3f} z {z:.3f} m, {turn}'
+
+
 def _contents(info: MapInfo) -> Iterator[tuple[str, str]]:
     """What the map consists of."""
     e = info.encoder
     place = 'in the map' if e.file else 'ships with vloc'
     yield 'encoder', f'{e.name} ({e.sha256[:12]}), licence {e.licence}, {place}'
-    yield 'frame', info.frame
+    T_frame_map = np.array(info.T_frame_map)
+    yield 'frame', f'{info.frame}, {placement(T_frame_map)}'
     for c in info.cameras:
         mount = CameraMount(c.name, c.camera, np.array(c.T_base_cam), '')
         yield 'camera', _intrinsics(mount)
         yield '', _place(mount)
     for s in info.submaps:
-        x, y, z = s.centre_m
+        x, y, z = se3.apply(T_frame_map, np.array(s.centre_m))
         floor = f', floor {s.floor}' if s.floor else ''
         network = s.network or 'no network'
         yield 'sub-map', f'{s.name}: {network}, centre x {x:.2f} y {y:.2f} z {z:.2f} m{floor}'

@@ -16,6 +16,7 @@ from vloc_models.errors import VlocError
 COMMANDS = {  # name: its function, and what the overview says of it without importing it
     'info': ('info:info', 'What a recording or a map holds, and what to mend.'),
     'map': ('map:map_', 'Make a map from a recording.'),
+    'align': ('align:align', "Tell a map's poses in another frame, such as that of a Nav2 map."),
     'locate': ('locate:locate', 'Find the pose of every frame of a recording in a map.'),
     'evaluate': ('evaluate:evaluate', 'Tell how right a map is, on a recording with the truth.'),
     'synth': ('synth:synth', 'Record a drive through a synthetic world.'),

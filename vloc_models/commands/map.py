@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.progress import TaskID
 from rich.text import Text
 
 from vloc_models.commands.progress import progress_bar
+from vloc_models.errors import MapError
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import open_source
 from vloc_models.mapping.build_map import MappingConfig, build_map
 from vloc_models.mapping.self_test import in_words
+from vloc_models.maps import open_map
 
 _BAG, _CONFIG = BagOptions(), MappingConfig()
 
@@ -34,6 +37,7 @@ def map_(
         config: how the map is made.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False)
+    was_aligned = _is_aligned(out)
     with open_source(bags, options) as source, progress_bar(console) as progress:
         tasks: dict[str, TaskID] = {}
 
@@ -50,3 +54,14 @@ def map_(
     console.print(Text(f'self-test {words}', 'bold red' if 'POOR' in words else ''))
     if 'non-commercial' in made.info.encoder.licence:
         console.print(Text(f'licence of its encoder: {made.info.encoder.licence}', 'yellow'))
+    if was_aligned:
+        words = 'the old map was aligned to another frame; align this one anew with "vloc align"'
+        console.print(Text(words, 'yellow'))
+
+
+def _is_aligned(path: Path) -> bool:
+    """Whether there is a map that is told in another frame than its recording."""
+    try:
+        return not np.array_equal(open_map(path).info.T_frame_map, np.eye(4))
+    except MapError:
+        return False

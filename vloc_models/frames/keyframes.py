@@ -66,7 +66,7 @@ def read_keyframes(
     Raises:
         BagError: if no picture has a pose.
     """
-    chosen = set(_evenly(source, limit).tolist())
+    chosen = set(evenly(source, limit // max(1, len(source.cameras))).tolist())
     keyframes = []
     for done, frame in enumerate(source.frames()):
         report(done + 1, len(source))
@@ -85,10 +85,9 @@ def read_keyframes(
     return keyframes
 
 
-def _evenly(source: FrameSource, limit: int) -> NDArray[np.int64]:
-    """Stamps of the frames to keep: as far apart as metres and radians together allow."""
-    way = source.trajectory()
-    limit = max(1, limit // max(1, len(source.cameras)))
+def evenly(source: FrameSource, limit: int) -> NDArray[np.int64]:
+    """Stamps of frames with a pose: as far apart as metres and radians together allow."""
+    way, limit = source.trajectory(), max(1, limit)
     if len(way) <= limit:
         return way.stamps_ns
     T = way.T_map_body

@@ -45,6 +45,16 @@ def to_quat_xyzw(T: Array) -> Array:
     return np.where(q[..., 3:] < 0, -q, q)
 
 
+def from_xyz_rpy(xyz: ArrayLike, rpy: ArrayLike) -> Array:
+    """The transform with roll, pitch and yaw [3] about the fixed axes, as in URDF and tf2."""
+    return transform(Rotation.from_euler('xyz', np.asarray(rpy, np.float64)).as_matrix(), xyz)
+
+
+def to_rpy(T: Array) -> Array:
+    """Roll, pitch and yaw [3] of ``T`` [4, 4] about the fixed axes."""
+    return Rotation.from_matrix(T[:3, :3]).as_euler('xyz')
+
+
 def inverse(T: Array) -> Array:
     """``T_source_target`` of ``T_target_source``; any leading axes [..., 4, 4]."""
     check_shape(T, '... 4 4', 'T')

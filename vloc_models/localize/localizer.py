@@ -22,6 +22,7 @@ from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import Engine, check_probe
 from vloc_models.errors import MapError, VlocError
 from vloc_models.frames.working import working_view
+from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer, Search, Solve
 from vloc_models.localize.cells import Cells, encode
 from vloc_models.localize.encoder import encoder_of
@@ -189,7 +190,10 @@ class Localizer:
         features = cells.spots.features.T[None, :, None]  # [1, C, 1, N]
         points = self.head({'features': np.ascontiguousarray(features)})['points']
         check_shape(points, '1 3 1 N', 'points', N=len(cells.spots.pixels))
-        return cells.seen(points.reshape(3, -1).T.astype(np.float64), cells.spots.sure)
+        in_map = points.reshape(3, -1).T.astype(np.float64)
+        with np.errstate(invalid='ignore'):  # an infinite point becomes NaN: left out all the same
+            in_frame = se3.apply(np.array(self.info.T_frame_map), in_map)
+        return cells.seen(in_frame, cells.spots.sure)
 
 
 def _solver(stamp_ns: int, config: LocalizerConfig, limits: VerdictConfig) -> Solve:
@@ -212,7 +216,8 @@ def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:
     if submap.landmarks is None:
         return None
     where = f'{site.folder}/{submap.landmarks}'
-    return Matcher(Landmarks.of_arrays(site.read_arrays(submap.landmarks), where))
+    landmarks = Landmarks.of_arrays(site.read_arrays(submap.landmarks), where)
+    return Matcher(landmarks, np.array(site.info.T_frame_map))
 
 
 def _head_of(site: Map, submap: SubMap, threads: int) -> Engine | None:

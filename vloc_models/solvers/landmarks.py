@@ -22,6 +22,7 @@ from vloc_models.geometry.camera import Camera
 from vloc_models.solvers.spots import STRIDE
 
 Array = NDArray[np.float64]
+_STAY = np.eye(4)
 _AT_ONCE = 2048  # of a block of likenesses that stays in the cache
 _VOTERS = 200  # cells
 _NEAR_PICTURES = 20  # whose landmarks are looked for around a guess
@@ -121,19 +122,22 @@ class Matches(NamedTuple):
 class Matcher:
     """Landmarks, ready to be searched."""
 
-    def __init__(self, landmarks: Landmarks) -> None:
+    def __init__(self, landmarks: Landmarks, T_frame_map: Array = _STAY) -> None:
+        """Prepare them; ``T_frame_map`` carries their places into the frame of the answers."""
         order = np.argsort(landmarks.picture, kind='stable')
         count = np.bincount(landmarks.picture, minlength=len(landmarks.T_map_cam))
         self._start = np.concatenate([[0], np.cumsum(count)])  # of each picture's landmarks
         self._picture = landmarks.picture[order]
-        self._points = landmarks.points[order].astype(np.float64)
+        # in float64: far from the frame's origin float32 is too coarse
+        self._points = se3.apply(T_frame_map, landmarks.points[order].astype(np.float64))
         self._unit = unit(landmarks.descriptors[order].astype(np.float32))
         self._axes = landmarks.axes
-        self._T_map_cam = landmarks.T_map_cam.astype(np.float64)
+        self._T_map_cam = T_frame_map @ landmarks.T_map_cam.astype(np.float64)
         self._words = landmarks.words
         self._places = unit(landmarks.places.astype(np.float32))
         self._twin_picture = landmarks.twin_picture
-        self._T_twin = landmarks.T_twin.astype(np.float64)
+        there = landmarks.T_twin.astype(np.float64)
+        self._T_twin = T_frame_map @ there @ se3.inverse(T_frame_map)
 
     @property
     def points(self) -> NDArray[np.float32]:
