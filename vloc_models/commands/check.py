@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from scipy.spatial.transform import Rotation
 
@@ -42,18 +41,18 @@ class _Part:
     hint: str  # how to drive, or what else to do, that it can be told
 
 
-_TURNS = 'drive with turns to both sides'
+_TURNS, _DEG = 'drive with turns to both sides', float(np.degrees(1))
 _PARTS = (
     _Part('delay_ms', 'pictures are stamped', 'early', 'late', 'ms', 1e3, 15, 'turn, stop, go on'),
-    _Part('x_cm', 'the camera sits', 'further back', 'further ahead', 'cm', 100, 2, _TURNS),
-    _Part('y_cm', 'the camera sits', 'to the right', 'to the left', 'cm', 100, 2, _TURNS),
-    _Part('z_cm', 'the camera sits', 'lower', 'higher', 'cm', 100, 2, 'measure with a ruler'),
-    _Part('roll_deg', 'the camera is tilted', 'left', 'right', 'deg', np.degrees(1), 0.5, _TURNS),
-    _Part('pitch_deg', 'the camera is tilted', 'up', 'down', 'deg', np.degrees(1), 0.5,
-          'drive straight on, and turn'),
-    _Part('yaw_deg', 'the camera is turned', 'to the right', 'to the left', 'deg', np.degrees(1),
-          0.5, 'drive some metres straight on'),
-)  # fmt: skip
+    _Part('x_cm', 'the camera sits', 'behind', 'ahead of', 'cm', 100, 2, _TURNS),
+    _Part('y_cm', 'the camera sits', 'right of', 'left of', 'cm', 100, 2, _TURNS),
+    _Part('z_cm', 'the camera sits', 'below', 'above', 'cm', 100, 2, 'measure with a ruler'),
+    _Part('roll_deg', 'the camera leans', 'left of', 'right of', 'deg', _DEG, 0.5, _TURNS),
+    _Part('pitch_deg', 'the camera looks', 'above', 'below', 'deg', _DEG, 0.5, _TURNS),
+    _Part(
+        'yaw_deg', 'the camera looks', 'right of', 'left of', 'deg', _DEG, 0.5, 'drive straight on'
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,13 @@ class Told:
     def words(self) -> str:
         """A line for a person."""
         part, pm = self.part, f'(+- {self.plus_minus:.2g} {self.part.unit})'
+        of = '' if part.name == 'delay_ms' else ' what TF says'
         if self.finding == 'unknown':
-            words = f'whether {part.subject} {part.less} or {part.more}: cannot be told from this'
-            return f'{words} drive {pm}; {part.hint}'
+            asked = f'whether {part.subject} {part.less} or {part.more}{of}'
+            return f'{asked} cannot be told from this drive {pm}: {part.hint}'
         side = part.more if self.value > 0 else part.less
         size = f'{abs(self.value):.{0 if part.unit == "ms" else 1}f} {part.unit}'
-        than = '' if part.name == 'delay_ms' else ' than TF says'
-        return f'{part.subject} {size} {side}{than} {pm}'
+        return f'{part.subject} {size} {side}{of} {pm}'
 
 
 def check(
@@ -131,7 +130,8 @@ def check(
         f'{len(done.fixes)} pictures, {len(fixes)} accepted, {found.fixes} compared with {words}: '
         f'{found.moved_m:.1f} m, {turned} of turns'
     ))  # fmt: skip
-    console.print(_table(told))
+    for one in told:
+        console.print(Text.assemble((f'{one.finding:<9}', _COLOURS[one.finding]), one.words()))
     for line in _advice(found, told, mount, options.base_frame):
         console.print(Text(line))
     return 2 if any(one.finding == 'wrong' for one in told) else 0
@@ -160,13 +160,6 @@ def _has_mount(mount: CameraMount) -> bool:
     return not np.allclose(mount.T_base_cam, np.eye(4))  # no camera looks out of the floor
 
 
-def _table(told: list[Told]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for one in told:
-        table.add_row(Text(one.finding, style=_COLOURS[one.finding]), Text(one.words()))
-    return table
-
-
 def _advice(found: HandEye, told: list[Told], mount: CameraMount, base: str) -> list[str]:
     """What to do about it."""
     wrong = np.array([one.finding == 'wrong' for one in told])
@@ -180,7 +173,7 @@ def _advice(found: HandEye, told: list[Told], mount: CameraMount, base: str) -> 
         lines.append(f'to do: correct TF {base} -> {mount.frame_id} to {_as_arguments(T)}')
     if not _has_mount(mount):
         lines.append('TF does not tell where the camera sits on the robot: not checked')
-    return lines or ['nothing to do'] if not wrong.any() else lines
+    return lines if wrong.any() else [*lines, 'nothing is found to be wrong']
 
 
 def _as_arguments(T: Array) -> str:
