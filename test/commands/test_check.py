@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -180,3 +180,21 @@ def test_what_cannot_be_named(
 ) -> None:
     assert main(['check', str(tmp_path), '--map', str(site), *more]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_real_map_and_localizer(gallery: Any, tiny_site: Path, tmp_path: Path) -> None:
+    """Past the wall, turning to either side, with pictures stamped 100 ms late."""
+    ticks = np.arange(0, 44, 0.25)
+    odometry = Trajectory.of(
+        (START_NS + ticks * 200_000_000).astype(np.int64).tolist(),
+        (gallery.T_map_base(tick) for tick in ticks),
+    )
+    late = (
+        replace(frame, stamp_ns=frame.stamp_ns + 100_000_000, T_odom_base=None, T_map_base=None)
+        for frame in gallery.frames()
+    )
+    write_bag(tmp_path / 'run', late, WriteOptions(map_tf=False, truth=False), odometry)
+    assert main(['check', f'{tmp_path}/run', '-m', str(tiny_site), '--json', f'{tmp_path}/f']) == 2
+    found = json.loads((tmp_path / 'f').read_text())
+    assert found['delay_ms']['finding'] == 'wrong'
+    assert found['delay_ms']['error'] == pytest.approx(100, abs=15)

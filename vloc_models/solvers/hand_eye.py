@@ -34,7 +34,7 @@ _DELAY, _MOUNT, _DRIFT = 0, slice(1, 7), slice(7, 10)
 _SHIFT, _TURN = slice(1, 4), slice(4, 7)
 _PRIOR = np.array([*[0.3] * 7, 0.05, 0.05, 0.02])
 _INFORMATION = np.diag(_PRIOR**-2)
-_STEP, _ROUNDS = 1e-4, 50  # of Gauss-Newton
+_STEP, _ROUNDS = 1e-4, 20  # of Gauss-Newton
 _DONE = 0.01  # of the standard deviation: it moves on by no more
 _NOISE = np.array([0.1, *[0.03] * 9])  # of odometry, in what it says of each unknown
 
