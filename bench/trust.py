@@ -201,7 +201,7 @@ def _agreed(fixes: Sequence[Fix], odometry: Trajectory) -> list[bool]:
 
 
 def _truth_covariance(truth: Trajectory, around: int = 3) -> Array:
-    """[6, 6] of the truth's own errors: how far each pose is off a parabola through others near it.
+    """[6, 6] of the truth: how far each pose is off a parabola through those near it.
 
     The same along all axes of position, and of rotation.
     """
@@ -257,11 +257,13 @@ def _ask(options: Options, folder: Path) -> dict[str, Told]:
         for name, worlds in _WORLDS.items():
             chosen = [w for w in worlds if not options.seeds or w.seed in options.seeds]
             parts = []
-            for world in progress.track(chosen, description=name):
+            task = progress.add_task(name, total=len(chosen), note='')
+            for world in chosen:
                 place = _world(world, options, folder)
                 parts.append(place.asked())
                 if name != _ALIKE:
                     places.append(place)
+                progress.advance(task)
             if parts:
                 told[name] = pooled(parts)
         if 'VLOC_DATA' in os.environ:

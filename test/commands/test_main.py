@@ -22,7 +22,7 @@ def test_the_overview_names_every_command_and_imports_none() -> None:
 
 
 def test_no_command_waits_for_torch_that_needs_none() -> None:
-    for command in ('info', 'locate', 'evaluate'):
+    for command in ('info', 'locate', 'evaluate', 'check'):
         words = [sys.executable, '-c', LOOK, command, '--help']
         run = subprocess.run(words, capture_output=True, text=True)
         assert 'usage: vloc' in run.stdout

@@ -19,6 +19,7 @@ COMMANDS = {  # name: its function, and what the overview says of it without imp
     'align': ('align:align', "Tell a map's poses in another frame, such as that of a Nav2 map."),
     'locate': ('locate:locate', 'Find the pose of every frame of a recording in a map.'),
     'evaluate': ('evaluate:evaluate', 'Tell how right a map is, on a recording with the truth.'),
+    'check': ('check:check', 'Tell by odometry whether the camera is where TF says, and in time.'),
     'synth': ('synth:synth', 'Record a drive through a synthetic world.'),
     'train-encoder': ('train_encoder:train_encoder', 'Train an image encoder of your own.'),
 }
