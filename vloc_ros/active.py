@@ -7,10 +7,10 @@ from rclpy.node import Node
 
 from vloc_models.errors import VlocError
 from vloc_models.localize.tracker import Tracker, TrackerConfig
-from vloc_ros.camera_input import CameraHooks, CameraInput, Picture
 from vloc_ros.health import Health
 from vloc_ros.motion_input import MotionInput
 from vloc_ros.parameters import LocalizerParameters
+from vloc_ros.rig_input import Moment, RigInput
 from vloc_ros.solve import Job, Solved, solve
 from vloc_ros.worker import Worker
 
@@ -27,7 +27,7 @@ class Active:
         node: Node,
         parameters: LocalizerParameters,
         health: Health,
-        take: Callable[[Picture], None],
+        take: Callable[[Moment], None],
         done: Callable[[], None],
     ) -> None:
         """Subscribe, and start the worker.
@@ -36,11 +36,11 @@ class Active:
             node: to subscribe by.
             parameters: at the start.
             health: learns how everything is.
-            take: called with each image that is ready.
+            take: called with the images of each moment that are ready.
             done: called on the worker's thread when there is an answer.
 
         Raises:
-            VlocError: if the calibration file cannot be used.
+            VlocError: if the calibration file cannot be used, or for a rig without a base frame.
         """
         self._node, self._health = node, health
         self._since_s = monotonic()
@@ -51,9 +51,8 @@ class Active:
         self.motion = MotionInput(
             node, p, health, self.tracker, lambda: self.camera.flush(), self.restart
         )
-        hooks = CameraHooks(lambda: self.motion.tree, take, self.restart)
         try:
-            self.camera = CameraInput(node, p, health, hooks)
+            self.camera = RigInput(node, p, health, lambda: self.motion.tree, take, self.restart)
         except VlocError:
             self.motion.close()
             raise

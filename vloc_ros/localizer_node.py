@@ -26,16 +26,16 @@ from vloc_models.errors import MapError, VlocError
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.records import Fix, Verdict
 from vloc_ros.active import Active
-from vloc_ros.camera_input import Picture
 from vloc_ros.compat import steady_clock
 from vloc_ros.declare import changed, declare
 from vloc_ros.health import Health
 from vloc_ros.outputs import Diagnostics, Outputs
 from vloc_ros.parameters import LocalizerParameters
 from vloc_ros.requests import Requests
+from vloc_ros.rig_input import Moment
 from vloc_ros.running import run
 from vloc_ros.solve import Job, Solved
-from vloc_ros.status import level_of, values_of
+from vloc_ros.status import complaints, level_of, values_of
 
 log = logging.getLogger(__name__)
 _OK, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -151,7 +151,7 @@ class LocalizerNode(LifecycleNode):
             self._lacks_map = True
             return False
         ready = self._results_ready.trigger
-        self._active = Active(self, self.parameters, self.health, self._take_picture, ready)
+        self._active = Active(self, self.parameters, self.health, self._take_pictures, ready)
         self._announced_run, self._lacks_map = 0, False
         self.health.set('node', 'ok', 'active')
         self.get_logger().info(f'active: images from {self._active.camera.topic}')
@@ -162,7 +162,7 @@ class LocalizerNode(LifecycleNode):
         self._lacks_map = False
         if active is not None:
             active.close()
-            self.health.drop('camera', 'odometry', 'clock', 'localization')
+            self.health.drop(*active.camera.parts, 'odometry', 'clock', 'localization')
         self._requests.give_up('the node was deactivated', everybody=True)
         self.health.set('node', 'ok', 'inactive')
         return True
@@ -206,13 +206,15 @@ class LocalizerNode(LifecycleNode):
         if self._outputs is not None and localizer.landmarks is not None:
             self._outputs.map_points(localizer.landmarks.points)
 
-    def _take_picture(self, picture: Picture) -> None:
+    def _take_pictures(self, pictures: Moment) -> None:
         active = self._active
         if active is None or self._localizer is None or self._outputs is None:
             return
-        active.motion.body = active.motion.body or picture.frame_id  # no base: the camera itself
+        active.motion.body = (
+            active.motion.body or pictures[0].frame_id
+        )  # no base: the camera itself
         wanted = self._outputs.overlay_wanted
-        job = Job(picture, active.camera.camera, self._localizer, active.tracker.runs, wanted)
+        job = Job(pictures, self._localizer, active.tracker.runs, wanted)
         self._skipped += active.worker.offer(job)
 
     def _on_results(self) -> None:
@@ -221,12 +223,13 @@ class LocalizerNode(LifecycleNode):
                 self._publish(solved, self._active, self._outputs)
 
     def _publish(self, solved: Solved, active: Active, outputs: Outputs) -> None:
-        picture = solved.job.picture
+        picture = solved.pictures[0]
         self._solved += 1
         self._solved_at_s = monotonic()
+        for part, words in {**complaints(solved), **solved.faults}.items():
+            self.health.fault(part, words)
         if solved.answer is None:
-            self.health.fault('camera', solved.fault)
-            fix = Fix(picture.stamp_ns, Verdict.NONE, solved.fault)
+            fix = Fix(picture.stamp_ns, Verdict.NONE, '; '.join(solved.faults.values()))
         else:
             fix = solved.answer.fix
             outputs.fix(fix)

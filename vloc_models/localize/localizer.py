@@ -200,8 +200,8 @@ def _solver(
 ) -> Solve:
     """PnP with a calibrated covariance and a verdict, by what those cameras saw that see."""
 
-    def solve(told: Sequence[Observation], prior: Array | None) -> Answer:
-        each = iter(told)
+    def solve(seeing: Sequence[Observation], prior: Array | None) -> Answer:
+        each = iter(seeing)
         seen = [c.nothing() if c.blind else next(each) for c in cells]
         estimate = solve_pnp(seen, config.pnp, prior)
         if estimate is not None:
