@@ -84,8 +84,18 @@ class PoseEstimate:
     covariance: Array  # [6, 6] in map
     inliers: int
     inlier_ratio: float
-    coverage: float  # share of the image's cells that hold an inlier
+    coverage: float  # share of the image's cells that hold an inlier; of a rig's best camera
     reprojection_px: float  # median over the inliers
+    by_camera: tuple[float | None, ...] = ()  # inlier ratio of each; None where it has no say
+
+    @property
+    def agreed_ratio(self) -> float:
+        """The inlier ratio, or what more than half of the cameras that have a say reach each.
+
+        So a camera that was knocked does not spoil what the others agree on.
+        """
+        reached = sorted((x for x in self.by_camera if x is not None), reverse=True)
+        return max([self.inlier_ratio, *reached[len(reached) // 2 :][:1]])
 
 
 @dataclass(frozen=True, eq=False)

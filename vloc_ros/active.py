@@ -8,18 +8,17 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 
 from vloc_models.errors import VlocError
-from vloc_models.localize.blend import Blend, BlendConfig, Told
 from vloc_models.localize.fuser import FuserConfig
 from vloc_models.localize.odometry import OdometryConfig
 from vloc_models.localize.tracker import Tracker, TrackerConfig
 from vloc_models.records import Array
 from vloc_models.solvers.fusion import FusionConfig
-from vloc_ros.camera_input import CameraHooks, CameraInput, Picture
-from vloc_ros.fused import Fused
 from vloc_ros.health import Health
 from vloc_ros.motion_input import MotionHooks, MotionInput
+from vloc_ros.motion_output import MotionOutput
 from vloc_ros.parameters import LocalizerParameters
 from vloc_ros.placing import Known, Placed, placed
+from vloc_ros.rig_input import Moment, RigInput
 from vloc_ros.solve import Job, Solved, solve
 from vloc_ros.worker import Worker
 
@@ -35,7 +34,7 @@ _QUEUE = 500  # images that may wait when every one is to be solved
 class ActiveHooks:
     """What is done with what comes in."""
 
-    take: Callable[[Picture], None]  # is called with each image that is ready
+    take: Callable[[Moment], None]  # is called with the images of each moment that are ready
     odometry: Callable[[int], None]  # is called with the stamp of each sample
     done: Callable[[], None]  # is called on the worker's thread when there is an answer
 
@@ -59,17 +58,15 @@ class Active:
             hooks: the rest of the node.
 
         Raises:
-            VlocError: if the calibration file cannot be used.
+            VlocError: if the calibration file cannot be used, or for a rig without a base frame.
         """
         self._node, self._health = node, health
         self._since_s = monotonic()
         p = parameters
         self.tracker = Tracker(tracker_config(p))
-        self.blend = Blend(BlendConfig(p.blend_mps, p.blend_rad_s, p.snap_m))
+        self.told = MotionOutput(p, self.tracker, node.get_logger().warning)
         self._hint: tuple[float, Array] | None = None  # until when, and where: said by hand
         self._aided = 0  # pictures in a row that were looked for where odometry leads
-        self.told_ns = 0  # the stamp of the last transform that was published
-        self.told = 0  # how many were
         self.motion = MotionInput(
             node,
             p,
@@ -77,9 +74,10 @@ class Active:
             self.tracker,
             MotionHooks(lambda: self.camera.flush(), self.restart, hooks.odometry),
         )
-        eyes = CameraHooks(lambda: self.motion.tree, hooks.take, self.restart)
         try:
-            self.camera = CameraInput(node, p, health, eyes)
+            self.camera = RigInput(
+                node, p, health, lambda: self.motion.tree, hooks.take, self.restart
+            )
         except VlocError:
             self.motion.close()
             raise
@@ -101,7 +99,7 @@ class Active:
 
     def set_parameters(self, parameters: LocalizerParameters) -> None:
         """Those that may change meanwhile have changed."""
-        self.camera.parameters = self.motion.parameters = parameters
+        self.camera.parameters = self.motion.parameters = self.told.parameters = parameters
 
     def restart(self, reason: str) -> None:
         """Stamps start anew: a bag that loops, a simulation that was reset."""
@@ -109,7 +107,7 @@ class Active:
         self.camera.restart()
         self.motion.restart()
         self.tracker.clear(reason)
-        self.blend.reset()
+        self.told.reset()
         self._hint = None
         self._health.fault('clock', f'{reason}; starting anew')
 
@@ -117,7 +115,7 @@ class Active:
         """The next fix starts the track anew; the one under way is of before."""
         self.worker.drop_waiting()
         self.tracker.forget(reason)
-        self.blend.reset()
+        self.told.reset()
         self._hint = None
 
     def place(self, said: Placed) -> None:
@@ -125,7 +123,7 @@ class Active:
         self.worker.drop_waiting()
         newest_ns = self.tracker.newest_odometry_ns
         stamp_ns = said.stamp_ns if newest_ns is None else min(said.stamp_ns, newest_ns)
-        self.blend.reset()
+        self.told.reset()
         if not self.tracker.place(stamp_ns, said.T_map_base, said.covariance):
             self._hint = monotonic() + _HINT_S, said.T_map_base
 
@@ -158,24 +156,6 @@ class Active:
             return self._hint[1]
         return None
 
-    def follow(self, stamp_ns: int) -> Told | None:
-        """The transform map -> odom to be told at a stamp; None where the robot is lost."""
-        track = self.tracker.track(stamp_ns)
-        T_odom_base = self.tracker.odometry(stamp_ns)
-        if track.T_map_odom is None or T_odom_base is None:
-            self.blend.reset()
-            return None
-        return self.blend.follow(stamp_ns, track.T_map_odom, T_odom_base)
-
-    def fused(self, stamp_ns: int) -> Fused | None:
-        """The robot in the map; None where it is lost, or odometry is not known then."""
-        track, told = self.tracker.track(stamp_ns), self.follow(stamp_ns)
-        T_odom_base = self.tracker.odometry(stamp_ns)
-        if told is None or T_odom_base is None or track.covariance is None:
-            return None
-        T_map_base = told.T_map_odom @ T_odom_base
-        return Fused(stamp_ns, T_map_base, track.covariance, self.tracker.twist(stamp_ns))
-
     def results(self) -> list[Solved]:
         """The answers since the last call, but those of before a restart."""
         return [solved for solved in self.worker.results() if solved.job.run == self.tracker.runs]
@@ -201,7 +181,7 @@ class Active:
             self._health.set('clock', 'ok', 'runs')
         self.camera.check()
         self.motion.check()
-        if self.camera.parameters.publish_tf and self.motion.own_heard > self.told + _ECHOES:
+        if self.camera.parameters.publish_tf and self.motion.own_heard > self.told.told + _ECHOES:
             words = 'another node publishes the transform of the map, too'
             self._health.fault('node', f'{words}; stop it, or set publish_tf to false')
 

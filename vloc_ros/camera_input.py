@@ -14,7 +14,7 @@ from vloc_models.errors import BagError
 from vloc_models.frames.live import LiveCamera
 from vloc_models.frames.transforms import TransformTree
 from vloc_models.geometry.camera import Camera
-from vloc_models.records import Array
+from vloc_models.records import Array, View
 from vloc_ros.health import Health
 from vloc_ros.messages import stamp_ns
 from vloc_ros.parameters import LocalizerParameters
@@ -34,11 +34,26 @@ class Picture:
     stamp_ns: int
     number: int  # in the order of arrival
     place: tuple[Camera, Array]  # the camera and T_base_cam
+    camera: LiveCamera
+    part: str  # of the node: "camera", or which of a rig
 
     @property
     def frame_id(self) -> str:
         """The camera's frame."""
         return self.message.header.frame_id.lstrip('/')
+
+    @property
+    def topic(self) -> str:
+        """Where it came from."""
+        return self.camera.topic
+
+    def view(self) -> View:
+        """Decode it.
+
+        Raises:
+            BagError: if it is damaged, of an unknown encoding, or not of the camera's size.
+        """
+        return self.camera.view(self.message, self.place)
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,8 @@ class CameraHooks:
     tree: Callable[[], TransformTree]  # the transforms by now
     take: Callable[[Picture], None]  # is called with each image that is ready
     restart: Callable[[str], None]  # is called with a reason where the stamps start anew
+    number: Callable[[], int]  # numbers the images of all cameras, as they come
+    wants: Callable[[int], bool]  # whether an image of that stamp is to be handed on
 
 
 class CameraInput:
@@ -59,23 +76,27 @@ class CameraInput:
         parameters: LocalizerParameters,
         health: Health,
         hooks: CameraHooks,
+        part: str = 'camera',
     ) -> None:
         """Subscribe.
 
         Args:
             node: to subscribe by.
             parameters: at the start.
-            health: learns about the camera, as part "camera".
+            health: learns about the camera.
             hooks: the rest of the node.
+            part: its name in diagnostics; topics of one of a rig are below it.
 
         Raises:
             BagError: if the calibration file cannot be used.
         """
         self._node, self._health, self._hooks = node, health, hooks
-        self.parameters = parameters
+        self._parameters, self.part = parameters, part
+        below = '' if part == 'camera' else f'{part}/'
+        self._image, info = f'{below}image', f'{below}camera_info'
         transport, reliable = parameters.image_transport, parameters.image_reliability
-        self.topic = image_topic(node, transport)
-        info_topic = node.resolve_topic_name('camera_info')
+        self.topic = image_topic(node, transport, self._image)
+        info_topic = node.resolve_topic_name(info)
         self.camera = LiveCamera(
             self.topic, info_topic, parameters.base_frame, parameters.camera_file
         )
@@ -88,23 +109,18 @@ class CameraInput:
                 topic,
                 callback,
                 qos,
-                event_callbacks=told_when_incompatible(
-                    health, 'camera', topic, 'image_reliability'
-                ),
+                event_callbacks=told_when_incompatible(health, part, topic, 'image_reliability'),
             )
             for kind, topic, callback in (
-                (CameraInfo, 'camera_info', self._on_info),
+                (CameraInfo, info, self._on_info),
                 (_TYPES[transport], self.topic, self._on_image),
             )
         ]
         self.received = self.left_out = 0
         self._last_s = monotonic()
         self._last_ns: int | None = None
-        self._taken_ns: int | None = None
         self._waiting: deque[tuple[Any, int, int]] = deque()
         self._why = ''  # images wait
-        self.wanted = True  # False: images are counted, but not handed on
-        self.urgent = False  # True: the next one is handed on in any case
         self._checked = (0, monotonic())
 
     def close(self) -> None:
@@ -116,7 +132,7 @@ class CameraInput:
     def restart(self) -> None:
         """Stamps start anew."""
         self._waiting.clear()
-        self._last_ns = self._taken_ns = None
+        self._last_ns = None
         self.camera.restart()
 
     def flush(self) -> None:
@@ -133,14 +149,18 @@ class CameraInput:
                 kept.append((message, stamp, number))
                 continue
             self._why = ''
-            self._hooks.take(Picture(message, stamp, number, place))
+            self._hooks.take(Picture(message, stamp, number, place, self.camera, self.part))
         self._waiting = kept
-        while len(kept) > _WAITING[self.parameters.image_reliability]:
+        while len(kept) > _WAITING[self._parameters.image_reliability]:
             kept.popleft()
             self.left_out += 1
 
-    def check(self) -> None:
-        """Tell health how the camera is; call it about once a second."""
+    def check(self, timeout_s: float) -> None:
+        """Tell health how the camera is; call it about once a second.
+
+        Args:
+            timeout_s: with no image for so long, something is wrong.
+        """
         now_s = monotonic()
         count, since_s = self._checked
         rate = (self.received - count) / max(now_s - since_s, 1e-9)
@@ -153,24 +173,24 @@ class CameraInput:
             'silent_s': f'{silent_s:.1f}',
         }
         if self._waiting and self._why:
-            self._health.set('camera', 'error', self._why, **values)
-        elif silent_s > self.parameters.image_timeout_s:
+            self._health.set(self.part, 'error', self._why, **values)
+        elif silent_s > timeout_s:
             words = f'no image on {self.topic}: {self._silence()}'
-            self._health.set('camera', 'error', words, **values)
+            self._health.set(self.part, 'error', words, **values)
         else:
-            self._health.set('camera', 'ok', f'images come on {self.topic}', **values)
+            self._health.set(self.part, 'ok', f'images come on {self.topic}', **values)
 
     def _silence(self) -> str:
         """Why nothing comes, and what to do."""
         known = self._node.get_publishers_info_by_topic(self.topic)
-        wanted = 'sensor_msgs/msg/' + _TYPES[self.parameters.image_transport].__name__
+        wanted = 'sensor_msgs/msg/' + _TYPES[self._parameters.image_transport].__name__
         if not known:
-            return 'nobody publishes it; start the camera driver, or remap image'
+            return f'nobody publishes it; start the camera driver, or remap {self._image}'
         if all(info.topic_type != wanted for info in known):
-            other = 'raw' if self.parameters.image_transport == 'compressed' else 'compressed'
+            other = 'raw' if self._parameters.image_transport == 'compressed' else 'compressed'
             return (
                 f'it carries {known[0].topic_type}, not {wanted}; set image_transport to {other}, '
-                'or remap image'
+                f'or remap {self._image}'
             )
         return (
             'it is published, but nothing comes; does the driver run, and do the reliabilities '
@@ -182,16 +202,17 @@ class CameraInput:
             self.camera.add_info(msg)
             self.flush()
         except BagError as e:
-            self._health.fault('camera', f'{e.what}; {e.fix}')
+            self._health.fault(self.part, f'{e.what}; {e.fix}')
 
     def _on_image(self, msg: Any) -> None:
+        number = self._hooks.number()
         self.received += 1
         self._last_s = monotonic()
         stamp = stamp_ns(msg.header.stamp)
         now = self._node.get_clock().now().nanoseconds
         if stamp == 0:
             fault = f'{self.topic}: images have no stamp, the time they came is taken'
-            self._health.fault('camera', f'{fault}; let the driver stamp them')
+            self._health.fault(self.part, f'{fault}; let the driver stamp them')
             stamp = now
         if self._last_ns is not None and stamp < self._last_ns - _BACK_NS:
             self._hooks.restart(
@@ -200,7 +221,7 @@ class CameraInput:
         elif self._last_ns is not None and stamp <= self._last_ns:
             self.left_out += 1
             self._health.fault(
-                'camera', f'{self.topic}: an image that is no newer than the last is left out'
+                self.part, f'{self.topic}: an image that is no newer than the last is left out'
             )
             return
         elif abs(now - stamp) > _LATE_NS and now:
@@ -213,24 +234,16 @@ class CameraInput:
                 self.left_out += 1
                 return
         self._last_ns = stamp
-        if not self.urgent and (not self.wanted or self._too_soon(stamp)):
+        if not self._hooks.wants(stamp):
             self.left_out += 1
             return
-        self._taken_ns = stamp
-        self._waiting.append((msg, stamp, self.received))
+        self._waiting.append((msg, stamp, number))
         self.flush()
 
-    def _too_soon(self, stamp: int) -> bool:
-        """Whether max_rate_hz asks to skip this one."""
-        rate = self.parameters.max_rate_hz
-        if not rate or self._taken_ns is None:
-            return False
-        return stamp - self._taken_ns < 0.9e9 / rate
 
-
-def image_topic(node: Node, transport: str) -> str:
+def image_topic(node: Node, transport: str, name: str = 'image') -> str:
     """The full name of the topic of images; compressed ones have a name of their own below it."""
-    topic = node.resolve_topic_name('image')
+    topic = node.resolve_topic_name(name)
     if transport == 'compressed' and not topic.endswith('/compressed'):
         topic += '/compressed'
     return topic

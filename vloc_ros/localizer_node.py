@@ -26,20 +26,19 @@ from vloc_models.errors import MapError, VlocError
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.records import Fix, State, Track, Verdict
 from vloc_ros.active import Active, ActiveHooks
-from vloc_ros.camera_input import Picture
 from vloc_ros.compat import steady_clock
 from vloc_ros.health import Health
 from vloc_ros.outputs import Diagnostics, Outputs
 from vloc_ros.profile import changed_within_profile, declare_with_profile
 from vloc_ros.requests import Requests
+from vloc_ros.rig_input import Moment
 from vloc_ros.running import run
 from vloc_ros.solve import Job, Solved
-from vloc_ros.status import level_of, values_of
+from vloc_ros.status import complaints, level_of, values_of
 
 log = logging.getLogger(__name__)
 _OK, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _TICK_S, _TICKS_A_CHECK = 0.1, 10
-_CLOCK_STEP_NS = 10**9  # a stamp that is older than this is of a clock that was set back
 
 
 class LocalizerNode(LifecycleNode):
@@ -151,7 +150,7 @@ class LocalizerNode(LifecycleNode):
             self._lacks_map = True
             return False
         ready = self._results_ready.trigger
-        hooks = ActiveHooks(self._take_picture, self._publish_odometry, ready)
+        hooks = ActiveHooks(self._take_pictures, self._publish_odometry, ready)
         self._active = Active(self, self.parameters, self.health, hooks)
         self._announced_run, self._lacks_map = 0, False
         self.health.set('node', 'ok', 'active')
@@ -163,7 +162,7 @@ class LocalizerNode(LifecycleNode):
         self._lacks_map = False
         if active is not None:
             active.close()
-            self.health.drop('camera', 'odometry', 'clock', 'localization')
+            self.health.drop(*active.camera.parts, 'odometry', 'clock', 'localization')
         self._requests.give_up('the node was deactivated', everybody=True)
         self.health.set('node', 'ok', 'inactive')
         return True
@@ -207,14 +206,15 @@ class LocalizerNode(LifecycleNode):
         if self._outputs is not None and localizer.landmarks is not None:
             self._outputs.map_points(localizer.landmarks.points)
 
-    def _take_picture(self, picture: Picture) -> None:
+    def _take_pictures(self, pictures: Moment) -> None:
         active = self._active
         if active is None or self._localizer is None or self._outputs is None:
             return
-        active.motion.body = active.motion.body or picture.frame_id  # no base: the camera itself
+        body = active.motion.body or pictures[0].frame_id  # no base: the camera itself
+        active.motion.body = body
         wanted = self._outputs.overlay_wanted
-        run, prior = active.tracker.runs, active.prior(picture.stamp_ns)
-        job = Job(picture, active.camera.camera, self._localizer, run, wanted, prior)
+        run, prior = active.tracker.runs, active.prior(pictures[0].stamp_ns)
+        job = Job(pictures, self._localizer, run, wanted, prior)
         self._skipped += active.worker.offer(job)
 
     def _on_results(self) -> None:
@@ -223,12 +223,13 @@ class LocalizerNode(LifecycleNode):
                 self._publish(solved, self._active, self._outputs)
 
     def _publish(self, solved: Solved, active: Active, outputs: Outputs) -> None:
-        picture = solved.job.picture
+        picture = solved.pictures[0]
         self._solved += 1
         self._solved_at_s = monotonic()
+        for part, words in {**complaints(solved), **solved.faults}.items():
+            self.health.fault(part, words)
         if solved.answer is None:
-            self.health.fault('camera', solved.fault)
-            fix = Fix(picture.stamp_ns, Verdict.NONE, solved.fault)
+            fix = Fix(picture.stamp_ns, Verdict.NONE, '; '.join(solved.faults.values()))
         else:
             outputs.raw(solved.answer.fix)
             fix = active.tracker.add_fix(solved.answer.fix)
@@ -241,40 +242,22 @@ class LocalizerNode(LifecycleNode):
         self._requests.solved(picture.number, fix)
 
     def _publish_accepted(self, fix: Fix, active: Active, outputs: Outputs) -> None:
-        assert fix.estimate is not None
         if not self.parameters.odom_frame and self.parameters.publish_tf:
-            outputs.map_to(active.motion.body, fix.stamp_ns, fix.estimate.T_map_base)
-            active.told += 1
+            active.told.robot(outputs, active.motion.body, fix)
         self._publish_tf()
         if outputs.initial_pose_wanted and self._announced_run != active.tracker.runs:
             outputs.initial_pose(fix)
             self._announced_run = active.tracker.runs
 
     def _publish_tf(self) -> None:
-        """Map -> odom by now, if it is known and its stamp is news."""
-        active, now_ns = self._active, self.get_clock().now().nanoseconds
-        if active is None or self._outputs is None or not self.parameters.publish_tf or not now_ns:
-            return
-        now_ns = active.now_ns()
-        stamp_ns = now_ns + round(self.parameters.transform_tolerance_s * 1e9)
-        if (
-            0 <= active.told_ns - stamp_ns < _CLOCK_STEP_NS
-            or (told := active.follow(now_ns)) is None
-        ):
-            return
-        if told.snapped_m:
-            self.get_logger().warning(f'map -> odom moves the robot by {told.snapped_m:.2f} m')
-        self._outputs.map_to(self.parameters.odom_frame, stamp_ns, told.T_map_odom)
-        active.told_ns = stamp_ns
-        active.told += 1
+        active, outputs, now_ns = self._active, self._outputs, self.get_clock().now().nanoseconds
+        if active is not None and outputs is not None and self.parameters.publish_tf and now_ns:
+            active.told.transform(outputs, active.now_ns())
 
     def _publish_odometry(self, stamp_ns: int) -> None:
-        """The fused pose, at the stamp of a sample of odometry."""
         active, outputs = self._active, self._outputs
-        if active is None or outputs is None or not outputs.odometry_wanted:
-            return
-        if (fused := active.fused(stamp_ns)) is not None:
-            outputs.odometry(active.motion.body, fused)
+        if active is not None and outputs is not None and outputs.odometry_wanted:
+            active.told.odometry(outputs, active.motion.body, stamp_ns)
 
     def _publish_status(self, fix: Fix, solved: Solved, active: Active, outputs: Outputs) -> None:
         track = active.tracker.track(active.now_ns())

@@ -33,6 +33,18 @@ class LocalizerParameters:
         'image is solved in its turn, for replay.',
         choices=('best_effort', 'reliable'),
     )
+    cameras: int = param(
+        1,
+        'How many cameras the robot has. From 2 on they are a rig: camera_0/image, '
+        'camera_0/camera_info, camera_1/image and so on.',
+        (1, 8),
+    )
+    rig_tolerance_s: float = param(
+        0.02,
+        "Images of a rig's cameras are of one moment if their stamps differ by no more; less "
+        'than half of the time between two images of a camera.',
+        (0.0, 1.0),
+    )
     camera_file: str = param(
         '', 'Calibration (yaml of camera_calibration) to use in place of camera_info.'
     )

@@ -1,6 +1,7 @@
 """What ~/status says of one frame. No ROS here."""
 
 from vloc_models.records import Fix, State, Track, Verdict
+from vloc_ros.camera_input import Picture
 from vloc_ros.solve import Solved
 
 
@@ -16,6 +17,7 @@ def values_of(fix: Fix, solved: Solved, track: Track, now_ns: int) -> dict[str, 
     found = fix.estimate
     sub_map = solved.job.localizer.info.submaps[0]
     return {
+        **_of_rig(solved),
         'verdict': fix.verdict.value,
         'state': track.state.value,
         'track': track.reason,
@@ -28,3 +30,38 @@ def values_of(fix: Fix, solved: Solved, track: Track, now_ns: int) -> dict[str, 
         'sub_map': sub_map.name,
         'floor': sub_map.floor,
     }
+
+
+def complaints(solved: Solved) -> dict[str, str]:
+    """What a camera of a rig sees amiss, where the others found the pose; by part of the node."""
+    if solved.answer is None or not solved.answer.accepted:
+        return {}
+    chance, told = solved.job.localizer.limits.chance_inlier_ratio, {}
+    for picture, ratio in _ratios(solved):
+        if ratio is None:
+            told[picture.part] = (
+                f'{picture.topic}: sees nothing of what is around; is it dark, covered or broken, '
+                'or does it look where nothing was mapped?'
+            )
+        elif ratio < chance:
+            told[picture.part] = (
+                f'{picture.topic}: disagrees with the other cameras; was it moved? check its '
+                'transform and its calibration'
+            )
+    return told
+
+
+def _of_rig(solved: Solved) -> dict[str, object]:
+    """The inlier ratio of each camera of a rig."""
+    return {
+        picture.part: 'sees nothing' if ratio is None else f'{ratio:.3f}'
+        for picture, ratio in _ratios(solved)
+    }
+
+
+def _ratios(solved: Solved) -> list[tuple[Picture, float | None]]:
+    """The inlier ratios of the cameras of a rig, where a pose was found."""
+    estimate = solved.answer.estimate if solved.answer else None
+    if estimate is None or len(solved.pictures) == 1:
+        return []
+    return list(zip(solved.pictures, estimate.by_camera, strict=True))

@@ -177,6 +177,19 @@ def test_rig_whose_first_camera_misses_one(kit: Any) -> None:
     assert frames[5].views[0].camera.fx == 40
 
 
+@pytest.mark.parametrize(('dead', 'count'), [('/cam', 7), ('/cam2', 8)])
+def test_rig_with_a_camera_whose_pictures_are_damaged(kit: Any, dead: str, count: int) -> None:
+    messages = rig(kit)
+    for m in messages:
+        if m.topic == f'{dead}/image_raw':
+            m.body.data = m.body.data[:50]
+    reader = BagReader(kit.write(messages))
+    frames = list(reader.frames())
+    assert len(frames) == count  # the other camera misses one
+    assert {len(f.views) for f in frames} == {1}
+    assert any(f'without a view that is damaged ({dead}/image_raw' in n for n in reader.notes)
+
+
 def test_named_image_topic(kit: Any) -> None:
     path = kit.write(rig(kit))
     options = BagOptions(image_topics=('/cam2/image_raw',))

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -112,3 +113,26 @@ def test_chance_is_no_pose(change: dict, words: str) -> None:
     verdict, reason = CONFIG.judge(replace(GOOD, **change), 400)
     assert verdict is Verdict.NONE
     assert reason == f'{words} are no more than chance'
+
+
+@pytest.mark.parametrize(
+    ('pooled', 'by_camera', 'verdict', 'words'),
+    [
+        (0.4, (0.1, 0.8, 0.7), Verdict.ACCEPTED, '70% inliers .*; 1 of 3 cameras disagrees'),
+        (0.4, (None, 0.1, 0.8, 0.7), Verdict.ACCEPTED, '70% .*; 1 of 3 cameras disagrees'),
+        (0.45, (0.1, 0.8), Verdict.WEAK, '45% inliers, 50% needed'),
+        (0.7, (0.1, 0.8), Verdict.ACCEPTED, '70% inliers .*; 1 of 2 cameras disagrees'),
+        (0.6, (0.1, 0.2, 0.9), Verdict.WEAK, '2 of 3 cameras disagree'),
+        (0.6, (0.1, 0.2, 0.9, 0.9), Verdict.ACCEPTED, '60% .*; 2 of 4 cameras disagree'),
+        (0.6, (0.3, 0.4, 0.9), Verdict.ACCEPTED, '60% inliers in 75% of the image'),
+        (0.6, (None, 0.6), Verdict.ACCEPTED, '60% inliers in 75% of the image'),
+        (0.2, (0.1, 0.24, 0.9), Verdict.NONE, '24% inliers are no more than chance'),
+    ],
+)
+def test_what_most_cameras_of_a_rig_agree_on_counts(
+    pooled: float, by_camera: tuple, verdict: Verdict, words: str
+) -> None:
+    found = replace(GOOD, inlier_ratio=pooled, by_camera=by_camera)
+    told, reason = VerdictConfig().judge(found, 400)
+    assert told is verdict
+    assert re.fullmatch(words, reason)

@@ -241,3 +241,35 @@ def test_nan_points_are_left_out() -> None:
     assert found is not None
     assert found.inliers == 133
     assert max(error(found.T_map_base)) < 1e-6
+
+
+def test_each_camera_of_a_rig_is_told() -> None:
+    """Also one that is wrong altogether, one with hardly any point, and one with none."""
+    rng = np.random.default_rng(12)
+    turned = OPTICAL @ TURN
+    rig = [
+        seen(rng, 300),
+        seen(rng, 200, outliers=1.0, T_base_cam=turned),
+        seen(rng, 29, T_base_cam=turned),
+        weighted(seen(rng, 50, T_base_cam=turned), np.zeros(50)),
+    ]
+    found = solve_pnp(rig, PnpConfig())
+    assert found is not None
+    assert max(error(found.T_map_base)) < 1e-3
+    first, second, *others = found.by_camera
+    assert first == 1
+    assert second is not None
+    assert second < 0.1
+    assert others == [None, None]
+    assert found.inlier_ratio == pytest.approx(329 / 529, abs=0.02)
+
+
+def test_what_the_best_camera_of_a_rig_covers_counts() -> None:
+    rng = np.random.default_rng(13)
+    o = seen(rng, 400)
+    corner = (o.coordinates.pixels < [150, 150]).all(1)
+    rig = [seen(rng, 200), replace(weighted(o, corner), T_base_cam=OPTICAL)]
+    for some in (rig, rig[::-1], rig[:1]):
+        found = solve_pnp(some, PnpConfig())
+        assert found is not None
+        assert found.coverage == 1

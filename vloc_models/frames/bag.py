@@ -233,8 +233,13 @@ class BagReader:
         mounts: dict[str, Array],
         count: Counter[str],
     ) -> tuple[View, ...]:
-        """The views of one moment: those that came, and whose mount is known."""
+        """The views of one moment: those that came, are whole, and whose mount is known.
+
+        Raises:
+            DamagedError: if pictures came, but none of them is whole.
+        """
         views: list[View] = []
+        damaged: DamagedError | None = None
         for topics, stamp in zip(self.views, moment.images, strict=True):
             if stamp is None or topics.image not in parts:
                 continue
@@ -244,8 +249,29 @@ class BagReader:
             if T_base_cam is None:
                 count[f'without {topics.image}, whose place on the robot is not known'] += 1
                 continue
-            views.append(make_view(self.recording, topics, stamp, parts, T_base_cam, count))
+            view = self._view(topics, stamp, parts, T_base_cam, count)
+            if isinstance(view, View):
+                views.append(view)
+            else:
+                damaged = view
+        if damaged is not None and not views:
+            raise damaged
+        if damaged is not None:  # a dead camera does not end the others
+            count[f'without a view that is damaged ({damaged.what})'] += 1
         return tuple(views)
+
+    def _view(
+        self,
+        topics: ViewTopics,
+        stamp: int,
+        parts: dict[str, bytes],
+        T_base_cam: Array,
+        count: Counter[str],
+    ) -> View | DamagedError:
+        try:
+            return make_view(self.recording, topics, stamp, parts, T_base_cam, count)
+        except DamagedError as e:
+            return e
 
     def trajectory(self) -> Trajectory:
         """The poses T_map_base at the frames' stamps, where there is one; no image is decoded."""

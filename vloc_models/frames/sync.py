@@ -1,14 +1,19 @@
-"""Which images belong to one moment, planned from the stamps alone, then filled as they come."""
+"""Which images belong to one moment: of a bag planned from the stamps alone, or as they come."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Part = TypeVar('Part')
 Stamps = NDArray[np.int64]
 _REORDER = 16  # messages of one topic may be recorded this far out of order
+_GONE = 16  # moments that are remembered: what comes late for one is left out
+_SILENT = 3  # moments that a camera misses, after which none waits for it
 _MAX_WAITING = 256 << 20  # bytes of images that wait for their partners
 
 
@@ -154,3 +159,95 @@ class Assembler:
         self.given_up += len(self.wanted[number]) - len(parts)
         if parts:
             yield number, parts
+
+
+@dataclass
+class _Open(Generic[Part]):
+    """A moment that may not be whole yet."""
+
+    since_s: float
+    stamps: dict[int, int] = field(default_factory=dict)  # by camera
+    parts: dict[int, Part] = field(default_factory=dict)
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of the first camera that came."""
+        return self.stamps[min(self.stamps)]
+
+
+class Grouping(Generic[Part]):
+    """Joins what the cameras of a rig send live into moments, as ``plan`` does for a bag.
+
+    A moment waits for those cameras that may still send something for it, but not for long, and
+    not for those that have been silent.
+    """
+
+    def __init__(self, cameras: int, within_ns: int, wait_s: float) -> None:
+        """Nothing has come yet.
+
+        Args:
+            cameras: how many there are; each sends rising stamps.
+            within_ns: stamps of one moment differ by no more from the first camera's.
+            wait_s: a moment is kept back no longer.
+        """
+        self._cameras, self._within_ns, self._wait_s = range(cameras), within_ns, wait_s
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: the stamps start anew."""
+        self._open: list[_Open[Part]] = []
+        self._gone = deque[_Open[Part]](maxlen=_GONE)
+        self._newest = dict.fromkeys(self._cameras, -1)
+        self._missed = dict.fromkeys(self._cameras, 0)  # moments since it sent anything
+
+    def add(self, camera: int, stamp_ns: int, part: Part, now_s: float) -> bool:
+        """Take what a camera sent; False if its moment has gone without it.
+
+        Args:
+            camera: which, from 0 on.
+            stamp_ns: when it was taken.
+            part: what was sent.
+            now_s: by a clock that never goes back.
+        """
+        self._missed[camera] = 0
+        self._newest[camera] = max(stamp_ns, self._newest[camera])
+        if self._nearest(self._gone, camera, stamp_ns) is not None:
+            return False
+        moment = self._nearest(self._open, camera, stamp_ns)
+        if moment is None:
+            moment = _Open[Part](now_s)
+            self._open.append(moment)
+        moment.stamps[camera], moment.parts[camera] = stamp_ns, part
+        return True
+
+    def ready(self, now_s: float) -> Iterator[list[Part]]:
+        """The moments that need not wait any more, in order; each in the order of the cameras."""
+        while self._open:
+            moment = min(self._open, key=lambda moment: moment.stamp_ns)
+            if self._awaited(moment) and now_s - moment.since_s < self._wait_s:
+                return
+            self._open.remove(moment)
+            parts = [moment.parts[camera] for camera in sorted(moment.parts)]
+            moment.parts = {}  # only its stamps are remembered
+            self._gone.append(moment)
+            for camera in self._cameras:
+                self._missed[camera] += camera not in moment.stamps
+            yield parts
+
+    def _nearest(
+        self, moments: Sequence[_Open[Part]], camera: int, stamp_ns: int
+    ) -> _Open[Part] | None:
+        """The moment that lacks this camera and is nearest to a stamp."""
+        away = [(abs(m.stamp_ns - stamp_ns), i) for i, m in enumerate(moments)]
+        fits = [(ns, i) for ns, i in away if camera not in moments[i].stamps]
+        ns, i = min(fits, default=(self._within_ns + 1, 0))
+        return moments[i] if ns <= self._within_ns else None
+
+    def _awaited(self, moment: _Open[Part]) -> bool:
+        """Whether a camera may still send something for it."""
+        return any(
+            camera not in moment.stamps
+            and self._newest[camera] < moment.stamp_ns
+            and self._missed[camera] < _SILENT
+            for camera in self._cameras
+        )

@@ -66,6 +66,11 @@ class Answer:
         """Of what was matched."""
         return 1.0 if self.estimate is None else 1 - self.estimate.inlier_ratio
 
+    @property
+    def cameras(self) -> int:
+        """How many it comes from."""
+        return sum(len(o.coordinates.pixels) > 0 for o in self.observations)
+
     def better(self, other: 'Answer') -> 'Answer':
         """The one of two answers to the same pictures that has more support; this one if alike."""
         return max(self, other, key=lambda answer: (answer.accepted, answer.support))
@@ -102,7 +107,7 @@ class Asked:
 class Search:
     """The ways to find the pose of one moment's pictures, the quickest first."""
 
-    asked: Sequence[Asked]  # one a camera
+    asked: Sequence[Asked]  # one a camera that sees
     matcher: Matcher
     solve: Solve
 
@@ -116,11 +121,12 @@ class Search:
         return self.improved(self._near(guess, _AROUND_GUESS))
 
     def improved(self, answer: Answer) -> Answer:
-        """From an answer that is about right."""
+        """From an answer that is about right; one of some cameras alone must suit the others."""
         if answer.T_map_base is None:
             return answer
         near = self._near(answer.T_map_base, _AROUND_POSE)  # fewer, as the edge is left out
-        return near if near.accepted else answer.better(near)
+        more = near.cameras > answer.cameras
+        return near if near.accepted or more else answer.better(near)
 
     def anywhere(self) -> Iterator[Answer]:
         """From nothing, by all pictures that look alike."""

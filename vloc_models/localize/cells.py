@@ -1,6 +1,7 @@
 """What one camera saw, encoded: ready to be compared with a map."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from vloc_models.solvers.pnp import Observation
 from vloc_models.solvers.spots import Spots, choose
 
 Array = NDArray[np.float64]
+_SURE = 0.25  # a cell likely to be found again; noise, an even wall, a covered lens have 8 at most
+_LEAST = 0.1  # of the rig's best camera; half of its lens covered, a camera has more (measured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +24,30 @@ class Cells:
     spots: Spots
     camera: Camera  # of the working size
     T_base_cam: Array  # [4, 4]
+    blind: bool = False  # the rig's other cameras see far more
 
     def seen(self, points: Array, confidence: NDArray[np.float32]) -> Observation:
         """The cells with their map points [N, 3]."""
         found = SceneCoordinates(self.spots.pixels, points, confidence)
         return Observation(found, self.camera, self.T_base_cam)
 
+    def nothing(self) -> Observation:
+        """No map points."""
+        found = SceneCoordinates(np.zeros((0, 2)), np.zeros((0, 3)), np.zeros(0, np.float32))
+        return Observation(found, self.camera, self.T_base_cam)
+
 
 def encode(encoder: Engine, view: View, every: int) -> Cells:
     """The surest cell of each ``every`` by ``every`` cells of a picture in its working size."""
     return Cells(choose(encoder({'image': view.image[None]}), every), view.camera, view.T_base_cam)
+
+
+def marked(rig: Sequence[Cells]) -> list[Cells]:
+    """The cameras of one moment, each with whether it is blind.
+
+    It is dead, covered, in front of an even wall, or sends noise, where hardly any cell is likely
+    to be found again, while another camera has many. The best one never is.
+    """
+    sure = [int((cells.spots.sure > _SURE).sum()) for cells in rig]
+    least = _LEAST * max(sure, default=0)
+    return [replace(c, blind=count < least) for c, count in zip(rig, sure, strict=True)]

@@ -24,7 +24,7 @@ from vloc_models.errors import MapError, VlocError
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer, Search, Solve
-from vloc_models.localize.cells import Cells, encode
+from vloc_models.localize.cells import Cells, encode, marked
 from vloc_models.localize.encoder import encoder_of
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Calibration, Map, MapInfo, SubMap, open_map
@@ -129,11 +129,11 @@ class Localizer:
         if prior is not None:
             check_se3(prior, 'prior')
         cells, config = self._cells(views), self.config
+        seeing = [c for c in cells if not c.blind]
+        solve = _solver(stamp_ns, config, self.limits, cells)
         if self.landmarks is None:
-            seen = [self._ask_head(c) for c in cells]
-            return _solver(stamp_ns, config, config.head_verdict)(seen, prior)
-        solve = _solver(stamp_ns, config, config.verdict)
-        search = Search.of(cells, self.landmarks, solve)
+            return solve([self._ask_head(c) for c in seeing], prior)
+        search = Search.of(seeing, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
         if tried and tried[0].accepted:
             return tried[0]  # of places that look alike, the prior tells which
@@ -144,10 +144,15 @@ class Localizer:
         best = reduce(Answer.better, tried)
         return self._alone(best, search, tried) if best.accepted else best
 
+    @property
+    def limits(self) -> VerdictConfig:
+        """What poses are judged by."""
+        return self.config.head_verdict if self.landmarks is None else self.config.verdict
+
     def _cells(self, views: Sequence[View]) -> list[Cells]:
-        """What each camera sees, encoded in the working size."""
+        """What each camera sees, encoded in the working size; blind ones are marked."""
         working = (working_view(view, self.info.encoder.short_side_px) for view in views)
-        return [encode(self.encoder, view, self.config.every) for view in working]
+        return marked([encode(self.encoder, v, self.config.every) for v in working])
 
     def _alone(self, best: Answer, search: Search, tried: Sequence[Answer]) -> Answer:
         """The accepted place with the fewest outliers, unless another has hardly more of them.
@@ -196,10 +201,14 @@ class Localizer:
         return cells.seen(in_frame, cells.spots.sure)
 
 
-def _solver(stamp_ns: int, config: LocalizerConfig, limits: VerdictConfig) -> Solve:
-    """PnP with a calibrated covariance and a verdict."""
+def _solver(
+    stamp_ns: int, config: LocalizerConfig, limits: VerdictConfig, cells: Sequence[Cells]
+) -> Solve:
+    """PnP with a calibrated covariance and a verdict, by what those cameras saw that see."""
 
-    def solve(seen: Sequence[Observation], prior: Array | None) -> Answer:
+    def solve(seeing: Sequence[Observation], prior: Array | None) -> Answer:
+        each = iter(seeing)
+        seen = [c.nothing() if c.blind else next(each) for c in cells]
         estimate = solve_pnp(seen, config.pnp, prior)
         if estimate is not None:
             covariance = estimate.covariance * config.covariance_scale

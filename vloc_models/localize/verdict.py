@@ -36,10 +36,14 @@ class VerdictConfig:
         """
         if estimate is None:
             return Verdict.NONE, f'no pose explains the {seen} map points'
-        if estimate.inlier_ratio < self.chance_inlier_ratio:
-            return Verdict.NONE, f'{estimate.inlier_ratio:.0%} inliers are no more than chance'
+        ratio = estimate.agreed_ratio
+        if ratio < self.chance_inlier_ratio:
+            return Verdict.NONE, f'{ratio:.0%} inliers are no more than chance'
         if estimate.inliers < self.chance_inliers:
             return Verdict.NONE, f'{estimate.inliers} inliers are no more than chance'
+        heard = [x for x in estimate.by_camera if x is not None]
+        against = sum(x < self.chance_inlier_ratio for x in heard)
+        disagree = f'{against} of {len(heard)} cameras disagree{"s" if against == 1 else ""}'
         sigma = float(np.sqrt(np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1]))
         short = [
             words
@@ -49,9 +53,10 @@ class VerdictConfig:
                     f'{estimate.inliers} inliers, {self.min_inliers} needed',
                 ),
                 (
-                    estimate.inlier_ratio < self.min_inlier_ratio,
-                    f'{estimate.inlier_ratio:.0%} inliers, {self.min_inlier_ratio:.0%} needed',
+                    ratio < self.min_inlier_ratio,
+                    f'{ratio:.0%} inliers, {self.min_inlier_ratio:.0%} needed',
                 ),
+                (2 * against > len(heard) > 1, disagree),
                 (
                     estimate.coverage < self.min_coverage,
                     f'inliers in {estimate.coverage:.0%} of the image, '
@@ -71,5 +76,5 @@ class VerdictConfig:
         ]
         if short:
             return Verdict.WEAK, '; '.join(short)
-        ratio, coverage = estimate.inlier_ratio, estimate.coverage
-        return Verdict.ACCEPTED, f'{ratio:.0%} inliers in {coverage:.0%} of the image'
+        words = f'{ratio:.0%} inliers in {estimate.coverage:.0%} of the image'
+        return Verdict.ACCEPTED, f'{words}; {disagree}' if against else words

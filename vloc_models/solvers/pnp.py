@@ -22,6 +22,7 @@ from vloc_models.records import PoseEstimate, SceneCoordinates
 Array = NDArray[np.float64]
 _FEWEST = 6  # correspondences below which a pose is chance
 _COVERAGE_CELLS = (4, 3)  # columns and rows each image is divided into
+_SAY = 30  # points from which a camera has a say; with fewer it looks where nothing was mapped
 _STEPS = 10  # of the last refinement, at most; it most often stops after three
 _SETTLED = 1e-4  # metres and radians of a step
 _WORST_CONDITION = 1e12  # of the scaled normal equations; beyond it a direction is not seen
@@ -68,7 +69,7 @@ def solve_pnp(
     """Find T_map_base.
 
     Args:
-        observations: one a camera that saw anything; points without confidence are left out, and
+        observations: one a camera; points without confidence are left out, and
             NaN points and pixels.
         config: thresholds and effort.
         prior: T_map_base [4, 4] to try first, e.g. predicted by odometry.
@@ -78,8 +79,8 @@ def solve_pnp(
     """
     if prior is not None:
         check_se3(prior, 'prior')
-    sightings = [_usable(o) for o in observations]
-    sightings = [s for s in sightings if len(s.pixels)]
+    cameras = [_usable(o) for o in observations]
+    sightings = [s for s in cameras if len(s.pixels)]
     total = sum(len(s.pixels) for s in sightings)
     if total < _FEWEST:
         return None
@@ -100,14 +101,16 @@ def solve_pnp(
     covariance = _covariance(*_weighted(kept, T_map_base))
     if covariance is None:
         return None
-    cells = sum(len(np.unique(s.cell)) for s in kept)
+    cells = max(len(np.unique(s.cell)) for s in kept)
+    by_camera = (_inliers(s, T_base_map, config.inlier_px) for s in cameras)
     return PoseEstimate(
         T_map_base,
         covariance,
         inliers=count,
         inlier_ratio=count / total,
-        coverage=cells / (len(observations) * _COVERAGE_CELLS[0] * _COVERAGE_CELLS[1]),
+        coverage=cells / (_COVERAGE_CELLS[0] * _COVERAGE_CELLS[1]),
         reprojection_px=float(np.median(np.linalg.norm(residuals, axis=1))),
+        by_camera=tuple(float(x.mean()) if len(x) >= _SAY else None for x in by_camera),
     )
 
 
