@@ -26,7 +26,6 @@ _PATIENCE_S = 3.0  # until /clock must have come
 _ECHOES = 3  # of transforms from before we were activated
 _HINT_S = 10.0  # a pose given by hand is looked at first, where there is no odometry
 _UNAIDED_EVERY = 10  # pictures
-_NEAR_M, _NEAR_RAD = 1.0, 0.5  # standard deviations up to which a prediction is of use
 _QUEUE = 500  # images that may wait when every one is to be solved
 
 
@@ -148,10 +147,8 @@ class Active:
         if not self.camera.parameters.use_prior or self._aided >= _UNAIDED_EVERY:
             self._aided = 0
             return None
-        newest_ns = self.tracker.newest_odometry_ns
-        if newest_ns is not None and (belief := self.tracker.predicted(min(stamp_ns, newest_ns))):
-            near = belief.sigma_m < _NEAR_M and belief.sigma_rad < _NEAR_RAD
-            return belief.T_map_base if near else None
+        if (T_map_base := self.tracker.prior(stamp_ns)) is not None:
+            return T_map_base
         if self._hint is not None and monotonic() < self._hint[0]:
             return self._hint[1]
         return None

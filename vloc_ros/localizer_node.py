@@ -162,7 +162,8 @@ class LocalizerNode(LifecycleNode):
         self._lacks_map = False
         if active is not None:
             active.close()
-            self.health.drop(*active.camera.parts, 'odometry', 'clock', 'localization')
+            parts = *active.camera.parts, 'odometry', 'clock', 'localization', 'initialpose'
+            self.health.drop(*parts)
         self._requests.give_up('the node was deactivated', everybody=True)
         self.health.set('node', 'ok', 'inactive')
         return True

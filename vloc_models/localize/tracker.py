@@ -116,9 +116,19 @@ class Tracker:
         self._fuser.place(Belief(stamp_ns, T_map_base, covariance), fix)
         return True
 
-    def predicted(self, stamp_ns: int) -> Belief | None:
-        """Where the robot should be at a stamp, by the fixes before and odometry since."""
-        return self._fuser.predicted(stamp_ns)
+    def prior(self, stamp_ns: int) -> Array | None:
+        """T_map_base [4, 4] to look at first, by the newest odometry of before a stamp.
+
+        None unless the robot is localized, or somebody said where it is: a picture that is looked
+        for where one fix was confirms it too easily.
+        """
+        last, newest_ns = self._fuser.last, self._odometry.newest_ns
+        belief = None if newest_ns is None else self._fuser.predicted(min(stamp_ns, newest_ns))
+        if belief is None or last is None:
+            return None
+        by_hand = last.fix.verdict is not Verdict.ACCEPTED
+        sure = self._state(belief, last)[0] is State.LOCALIZED
+        return belief.T_map_base if sure or by_hand else None
 
     def track(self, stamp_ns: int) -> Track:
         """Where the robot is at a stamp, as far as is known by now.
