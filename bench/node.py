@@ -137,9 +137,9 @@ class Feeder:
         for k in range(round(rate_hz * seconds)):
             time.sleep(max(0.0, began + k / rate_hz - time.monotonic()))
             stamps.append(time.time_ns())
-            self.infos.publish(bytes(_stamped(self.info, stamps[-1])))
+            self.infos.publish(bytes(stamped(self.info, stamps[-1])))
             picture = self.pictures[k % len(self.pictures)]
-            self.images.publish(bytes(_stamped(picture, stamps[-1])))
+            self.images.publish(bytes(stamped(picture, stamps[-1])))
         time.sleep(DRAIN_S)
         stop.set()
         mover.join()
@@ -150,7 +150,7 @@ class Feeder:
             self.tf.publish(transform(header(time.time_ns(), 'odom'), 'base_link', np.eye(4)))
 
 
-def _stamped(cdr: bytearray, stamp: int) -> bytearray:
+def stamped(cdr: bytearray, stamp: int) -> bytearray:
     """A message that begins with a header, with another stamp: bytes 4 to 12."""
     cdr[4:12] = b''.join(x.to_bytes(4, 'little') for x in divmod(stamp, 10**9))
     return cdr

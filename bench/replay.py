@@ -65,6 +65,7 @@ def live(options: Options, image: str, info: str, count: int) -> dict[int, Array
     transport = 'compressed' if image.endswith('/compressed') else 'raw'
     node = ['-p', f'map:={options.map_folder}', '-p', f'image_transport:={transport}']
     node += ['-p', 'use_sim_time:=true', '-p', 'image_reliability:=reliable']
+    node += ['-p', 'use_prior:=false']  # each image on its own, as without ROS
     node += ['-r', f'image:={image}', '-r', f'camera_info:={info}']
     player = ['-p', f'bag:={options.bag}', '-p', f'rate:={options.rate}', '-p', 'wait_s:=60.0']
     player += ['-p', 'without_transforms:=map->odom']

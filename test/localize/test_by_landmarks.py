@@ -280,7 +280,6 @@ def test_of_two_copies_the_one_at_the_prior_is_told(
     assert where(fix.estimate) == place
 
 
-@pytest.mark.xfail(strict=True, reason='what is accepted around a prior may be far from it')
 def test_a_prior_elsewhere_does_not_choose_between_copies(
     copied: Callable[[bool], Localizer],
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_node_gives_the_poses_of_vloc_locate(
         use_sim_time=True,
         image_transport='compressed',
         image_reliability='reliable',
+        use_prior=False,  # each image on its own, as there
         arguments=REMAPPED,
     )
     robot.until(lambda: robot.node.count_publishers('vloc_localizer/pose_raw'), 'pose_raw')

@@ -51,6 +51,11 @@ class Answer:
         """The pose, however weak."""
         return None if self.estimate is None else self.estimate.T_map_base
 
+    def at(self, place: Array | None) -> bool:
+        """Whether it names a place T_map_base."""
+        T = self.T_map_base
+        return T is not None and place is not None and not elsewhere(T, place)
+
     def elsewhere(self, other: 'Answer') -> bool:
         """Whether it names another place than another answer."""
         a, b = self.T_map_base, other.T_map_base
@@ -176,8 +181,7 @@ class Search:
         """From those pictures that were taken far from the cameras' poses."""
         far = []
         for some, T_map_cam in zip(pictures, cameras, strict=True):
-            away = [elsewhere(self.matcher.T_map_cam(n), T_map_cam) for n in some.tolist()]
-            far.append(some[np.array(away, bool)][:_ALIKE])
+            far.append(some[self.matcher.taken_elsewhere(some, T_map_cam)][:_ALIKE])
         return self._among(far)
 
     def _among(self, pictures: Sequence[NDArray[np.int64]]) -> Answer:

@@ -34,6 +34,7 @@ from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
 Use = Literal['both', 'head', 'landmarks']
+_USUAL_RATIO = 0.9  # of inliers; with fewer, more of them are wrong: errors grow likewise
 _REBUILD = 'build the map again with "vloc map"'
 
 
@@ -50,7 +51,7 @@ class LocalizerConfig:
     rival_support: float = 0.2  # of the best answer's, from which another place is looked at
     rival_outliers: float = 0.5  # of its share of outliers: what has no fewer is not the place,
     rival_margin: float = 0.05  # and so many fewer of what was matched
-    covariance_scale: float = 5.0  # of the solver's; as validation worlds need (3.9 to 8)
+    covariance_scale: float = 5.0  # of the solver's, with usually many inliers
     threads: int = 0  # of the networks; 0 = all cores
 
     def calibrated(self, found: Calibration | None) -> 'LocalizerConfig':
@@ -135,7 +136,7 @@ class Localizer:
             return solve([self._ask_head(c) for c in seeing], prior)
         search = Search.of(seeing, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
-        if tried and tried[0].accepted:
+        if any(a.accepted and a.at(prior) for a in tried):
             return tried[0]  # of places that look alike, the prior tells which
         for answer in self._attempts(search, prior):
             tried.append(answer)
@@ -211,8 +212,8 @@ def _solver(
         seen = [c.nothing() if c.blind else next(each) for c in cells]
         estimate = solve_pnp(seen, config.pnp, prior)
         if estimate is not None:
-            covariance = estimate.covariance * config.covariance_scale
-            estimate = replace(estimate, covariance=covariance)
+            scale = config.covariance_scale * (_USUAL_RATIO / estimate.inlier_ratio) ** 2
+            estimate = replace(estimate, covariance=scale * estimate.covariance)
         count = sum(len(o.coordinates.pixels) for o in seen)
         verdict, reason = limits.judge(estimate, count)
         told = None if verdict is Verdict.NONE else estimate

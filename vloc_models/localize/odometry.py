@@ -33,7 +33,7 @@ class OdometryConfig:
     max_turn_rad_s: float = 6.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many
 class _Gone:
     """How far it went by a stamp, from the first sample on."""
 

@@ -19,7 +19,8 @@ from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
 _LOOKED_AT = 150  # pictures that look most like one
-_TOGETHER = 10  # of these at a time
+_TOGETHER = 10  # pictures of one place that are matched with at a time
+_TRIES = 8  # such places, those that look most alike first
 _PLACES = 4  # at most, that one is told to look like
 _INLIERS, _INLIER_RATIO = 10, 0.12  # what is no such place costs a few milliseconds, later
 _PNP = PnpConfig(inlier_px=12.0, max_iterations=500)
@@ -52,28 +53,31 @@ def with_twins(
 def _twins_of(picture: int, matcher: Matcher, camera: Camera) -> Iterator[Array]:
     """What carries one picture's pose to each of those it could have been taken from as well."""
     T_map_cam = matcher.T_map_cam(picture)
-    pictures, taken = matcher.pictures_like(picture, _LOOKED_AT), [T_map_cam]
-    for _ in range(_PLACES):
-        others = [p for p in pictures.tolist() if _new(matcher.T_map_cam(p), taken)]
-        found = _seen_among(picture, others[:_TOGETHER], matcher, camera)
-        if found is None or not _new(found.T_map_base, taken):
+    others = matcher.pictures_like(picture, _LOOKED_AT)
+    others = others[matcher.taken_elsewhere(others, T_map_cam)]
+    taken = [T_map_cam]
+    for _ in range(_TRIES):
+        if not len(others) or len(taken) > _PLACES:
             return
-        taken.append(found.T_map_base)
-        yield found.T_map_base @ se3.inverse(T_map_cam)
-
-
-def _new(T_map_cam: Array, taken: list[Array]) -> bool:
-    return all(elsewhere(T_map_cam, T) for T in taken)
+        far = matcher.taken_elsewhere(others, matcher.T_map_cam(others[0]))
+        found = _seen_among(picture, others[~far][:_TOGETHER], matcher, camera)
+        others = others[far]
+        if found is not None and all(elsewhere(found.T_map_base, T) for T in taken):
+            taken.append(found.T_map_base)
+            others = others[matcher.taken_elsewhere(others, found.T_map_base)]
+            yield found.T_map_base @ se3.inverse(T_map_cam)
 
 
 def _seen_among(
-    picture: int, others: list[int], matcher: Matcher, camera: Camera
+    picture: int, others: NDArray[np.int64], matcher: Matcher, camera: Camera
 ) -> PoseEstimate | None:
     """From where a picture's landmarks would look like those of some others."""
     in_cam, descriptors = matcher.seen_in(picture)
+    if not len(in_cam):
+        return None
     pixels = camera.project(in_cam)
     rows = np.repeat(np.arange(len(pixels))[:, None], 2, 1)
-    matches = matcher.match(descriptors, rows, np.array(others, int))
+    matches = matcher.match(descriptors, rows, others)
     seen = SceneCoordinates(pixels[matches.cells[:, 0]], matches.points, matches.confidence)
     found = solve_pnp([Observation(seen, camera, np.eye(4))], _PNP)
     if found is None or found.inliers < _INLIERS or found.inlier_ratio < _INLIER_RATIO:

@@ -166,6 +166,13 @@ class Matcher:
         """Numbers of the pictures that look most like one of the map's own, which comes first."""
         return np.argsort(-(self._places @ self._places[picture]), kind='stable')[:most]
 
+    def taken_elsewhere(self, pictures: NDArray[np.int64], T_map_cam: Array) -> NDArray[np.bool_]:
+        """Which of some pictures are of another place than a pose."""
+        T = self._T_map_cam[pictures]
+        away = np.linalg.norm(T[:, :3, 3] - T_map_cam[:3, 3], axis=1)
+        turned = se3.angle_rad(T_map_cam[:3, :3].T @ T[:, :3, :3])
+        return (away > _FAR_M) | (turned > _FAR_RAD)
+
     def seen_in(self, picture: int) -> tuple[Array, NDArray[np.float32]]:
         """The landmarks of one of the map's pictures: points [N, 3] in its camera, descriptors."""
         some = self._of(np.array([picture]))
@@ -196,7 +203,7 @@ class Matcher:
         votes = np.bincount(self._picture[best], weight, len(self._T_map_cam))
         return np.argsort(-votes, kind='stable')[:most]
 
-    def T_map_cam(self, picture: int) -> Array:
+    def T_map_cam(self, picture: int | np.int64) -> Array:
         """Where one of the map's pictures was taken."""
         return self._T_map_cam[picture]
 

@@ -36,6 +36,7 @@ class PnpConfig:
     best_share: float = 0.5  # of that: those nearer settle the pose in the end
     min_iterations: int = 50
     max_iterations: int = 4000
+    near_iterations: int = 400  # with a prior, near which most points were looked for
     success_probability: float = 0.99
     search_points: int = 600  # of all cameras, the most confident for RANSAC; all refine
     trusted_share: float = 0.3  # of the points that agree with a prior, which is then only refined
@@ -178,7 +179,7 @@ def _ransac(sightings: list[_Sighting], config: PnpConfig, start: Array | None) 
     options = {
         'max_reproj_error': config.inlier_px,
         'min_iterations': config.min_iterations,
-        'max_iterations': config.max_iterations,
+        'max_iterations': config.max_iterations if start is None else config.near_iterations,
         'success_prob': config.success_probability,
         'seed': config.seed,
     }
