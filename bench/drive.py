@@ -10,8 +10,8 @@ that looks map -> base up at each stamp of odometry as it comes. ``--rendered`` 
 minutes with rendered pictures, localized one after the other.
 
 Compared with the fused pose: raw fixes (the last one, wrong or not) and odometry alone (from the
-first right fix on). Errors are of the position; "wrong" is off by more than half a metre while
-localized.
+first fix on). Errors are of the position; "wrong" is off by more than half a metre while
+localized, not counting the time in which a robot that was carried away has not seen anything yet.
 """
 
 import sys
@@ -59,7 +59,7 @@ _ROWS = (  # key, name in the table, format
     ('fixes_median_cm', 'fixes alone, median, cm', '{:.2f}'),
     ('fixes_p99_cm', 'fixes alone, 99 %, cm', '{:.1f}'),
     ('odometry_median_cm', 'odometry alone, median, cm', '{:.1f}'),
-    ('nees', 'error in sigmas, squared, of 6', '{:.1f}'),
+    ('nees', 'NEES (6)', '{:.1f}'),
     ('localized', 'localized', '{:.1%}'),
     ('wrong_while_localized', 'of that, wrong', '{:.2%}'),
     ('recovery_s', 'back after, s, the longest', '{:.1f}'),
@@ -192,6 +192,7 @@ def figures(logs: list[tuple[Drive, Log]]) -> Figures:
         for name in ('error_m', 'nees', 'fixes_m', 'odometry_m')
     )
     localized = np.array([s is State.LOCALIZED for _, log in logs for s in log.states])
+    localized &= ~np.concatenate([unseen(course, log) for course, log in logs])
     recovery = [s for course, log in logs for s in recoveries(course, log)]
     return {
         'minutes': len(error) / TF_HZ / 60,
@@ -225,6 +226,16 @@ def recoveries(course: Drive, log: Log) -> list[float]:
         if seen:
             found.append((back[0] - seen[0]) / 1e9 if len(back) else np.inf)
     return found
+
+
+def unseen(course: Drive, log: Log) -> NDArray[np.bool_]:
+    """When [N] the robot was carried away, and nothing could tell it yet."""
+    stamps, out = np.array(log.stamps_ns), np.zeros(len(log.stamps_ns), bool)
+    for carried_ns in course.carried_ns:
+        known = [a for f, a in zip(course.fixes, course.arrival_ns, strict=True)
+                 if f.stamp_ns > carried_ns]  # fmt: skip
+        out |= (stamps >= carried_ns) & (stamps <= min(known, default=stamps[-1]))
+    return out
 
 
 def plot(name: str, course: Drive, log: Log) -> Figure:

@@ -97,7 +97,7 @@ class Heard:
 
     def status(self, msg: DiagnosticArray) -> None:
         """Take ~/status."""
-        for pair in msg.status[0].values:
+        for pair in (pair for one in msg.status for pair in one.values):
             if pair.key == 'state':
                 self.states.append((time.monotonic(), pair.value))
 
