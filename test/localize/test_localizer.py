@@ -245,8 +245,9 @@ class Marks(Matcher):
 
     voted_pictures = alike_pictures
 
-    def T_map_cam(self, picture: int) -> Array:
-        return T_map_base @ MOUNTS[0]
+    @property
+    def _T_map_cam(self) -> Array:
+        return (T_map_base @ MOUNTS[0])[None]
 
     def twins(self, T_map_cam: Array) -> Array:
         return np.zeros((0, 4, 4))
@@ -325,7 +326,9 @@ def test_the_covariance_is_the_solvers_times_what_the_map_needs(
     assert answer.estimate is not None
     assert answer.fix.estimate is answer.estimate
     np.testing.assert_allclose(answer.estimate.T_map_base, solved.T_map_base, atol=1e-4)
-    np.testing.assert_allclose(answer.estimate.covariance, scale * solved.covariance, rtol=1e-3)
+    less = (0.9 / solved.inlier_ratio) ** 2  # with fewer inliers than usual
+    wanted = scale * less * solved.covariance
+    np.testing.assert_allclose(answer.estimate.covariance, wanted, rtol=1e-3)
 
 
 def test_a_pose_is_judged_by_the_covariance_that_is_told(make: Callable[..., Localizer]) -> None:

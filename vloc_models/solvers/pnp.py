@@ -175,11 +175,11 @@ def _from_prior(sightings: list[_Sighting], start: Array, config: PnpConfig) -> 
 
 def _ransac(sightings: list[_Sighting], config: PnpConfig, start: Array | None) -> Array | None:
     """T_base_map by LO-RANSAC over some of the points, refined with all that agree."""
-    some = _some(sightings, config)
+    some, most = _some(sightings, config), config.max_iterations
     options = {
         'max_reproj_error': config.inlier_px,
         'min_iterations': config.min_iterations,
-        'max_iterations': config.max_iterations if start is None else config.near_iterations,
+        'max_iterations': most if start is None else min(most, config.near_iterations),
         'success_prob': config.success_probability,
         'seed': config.seed,
     }
