@@ -61,7 +61,8 @@ def test_wrong_fixes_that_do_not_agree_change_nothing() -> None:
     tracker, rng = driven(), np.random.default_rng(0)
     seen(tracker, range(5), 0)
     for i in range(5, 60):
-        wrong = at(*rng.uniform(-9, 9, 2), rng.uniform(-180, 180))
+        x, y = rng.uniform(-9, 9, 2).tolist()
+        wrong = at(x, y, rng.uniform(-180, 180))
         assert tracker.add_fix(fix(i, wrong)).verdict is Verdict.WEAK
     np.testing.assert_allclose(where(tracker, 60), at(6, 0), atol=1e-9)
     track = tracker.track(START + 6 * S)

@@ -88,7 +88,7 @@ def test_what_is_old_is_dropped() -> None:
     odometry = Odometry(OdometryConfig(max_speed_mps=1e9))
     for i in range(3000):
         odometry.add(START + i * S, (0.1 * i, 0, 0), (0, 0, 0, 1))
-    assert len(odometry._gone) < 2500
+    assert len(odometry._gone) < 1500
     motion = odometry.motion(START + 2900 * S, START + 2999 * S)
     assert motion is not None
     assert motion.way_m == pytest.approx(9.9)

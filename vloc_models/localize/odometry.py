@@ -14,7 +14,7 @@ from vloc_models.geometry import se3
 from vloc_models.solvers.fusion import Motion
 
 Array = NDArray[np.float64]
-KEEP_S = 600.0  # of odometry
+KEEP_S = 300.0  # of odometry
 _COUNTED_M, _COUNTED_RAD = 0.02, 0.02  # less is the trembling of a robot that stands
 _TWIST_S = 0.1
 _Sample = tuple[Sequence[float], Sequence[float]]  # t, quat_xyzw
@@ -33,7 +33,7 @@ class OdometryConfig:
     max_turn_rad_s: float = 6.0
 
 
-@dataclass(frozen=True, slots=True)  # there are many
+@dataclass(frozen=True)
 class _Gone:
     """How far it went by a stamp, from the first sample on."""
 
@@ -53,14 +53,15 @@ class Odometry:
     def clear(self) -> None:
         """Forget everything."""
         self._samples = Samples('odometry', round(KEEP_S * 1e9))
-        self._gone: list[_Gone] = []  # one a sample that came in its order
+        self._newest_ns: int | None = None
         self._newest: _Sample = ((), ())
+        self._gone: list[_Gone] = []  # one wherever it had moved on, or had a gap
         self._counted: _Sample = ((), ())  # the way is counted up to here
 
     @property
     def newest_ns(self) -> int | None:
         """The stamp up to which it has come; None without any."""
-        return self._gone[-1].stamp_ns if self._gone else None
+        return self._newest_ns
 
     @staticmethod
     def refused(stamp_ns: int, t: Sequence[float], quat_xyzw: Sequence[float]) -> str:
@@ -71,29 +72,27 @@ class Odometry:
         """Take one sample: metres, quat_xyzw; returns why not, in words, or ''."""
         if refused := self._samples.add(stamp_ns, t, quat_xyzw):
             return refused
-        sample = tuple(t), tuple(quat_xyzw)
-        if not self._gone:
-            self._gone, self._counted = [_Gone(stamp_ns, 0.0, 0.0, 0.0)], sample
-        elif stamp_ns < self._gone[-1].stamp_ns:
-            return ''  # late; it was counted as a straight way
-        else:
-            self._gone.append(self._went(stamp_ns, sample))
-            if self._gone[0].stamp_ns < stamp_ns - 2 * KEEP_S * 1e9:
-                del self._gone[: len(self._gone) // 2]
-        self._newest = sample
+        if self._newest_ns is None or stamp_ns >= self._newest_ns:  # others are late
+            sample = tuple(t), tuple(quat_xyzw)
+            self._count(stamp_ns, sample)
+            self._newest_ns, self._newest = stamp_ns, sample
         return ''
 
-    def _went(self, stamp_ns: int, sample: _Sample) -> _Gone:
-        last, seconds = self._gone[-1], (stamp_ns - self._gone[-1].stamp_ns) / 1e9
+    def _count(self, stamp_ns: int, sample: _Sample) -> None:
+        if self._newest_ns is None:
+            self._gone, self._counted = [_Gone(stamp_ns, 0.0, 0.0, 0.0)], sample
+            return
+        last, seconds = self._gone[-1], (stamp_ns - self._newest_ns) / 1e9
         way_m, turn_rad = _between(self._counted, sample)
-        if way_m < _COUNTED_M and turn_rad < _COUNTED_RAD:
-            way_m = turn_rad = 0.0
-        else:
-            self._counted = sample
         blind_s = seconds if seconds > self.config.max_gap_s else 0.0
-        return _Gone(
-            stamp_ns, last.way_m + way_m, last.turn_rad + turn_rad, last.blind_s + blind_s
+        if way_m < _COUNTED_M and turn_rad < _COUNTED_RAD and not blind_s:
+            return
+        self._counted = sample
+        self._gone.append(
+            _Gone(stamp_ns, last.way_m + way_m, last.turn_rad + turn_rad, last.blind_s + blind_s)
         )
+        if self._gone[0].stamp_ns < stamp_ns - 2 * KEEP_S * 1e9:
+            del self._gone[: len(self._gone) // 2]
 
     def broken(self, stamp_ns: int, t: Sequence[float], quat_xyzw: Sequence[float]) -> str:
         """Why this sample cannot follow the ones before, in words, or ''.
@@ -101,9 +100,9 @@ class Odometry:
         After a silence no more is allowed than after ``max_gap_s``: a driver that starts again
         may start elsewhere, and to lose the track for one fix is better than to be wrong.
         """
-        if self.newest_ns is None:
+        if self._newest_ns is None:
             return ''
-        c, passed_s = self.config, (stamp_ns - self.newest_ns) / 1e9
+        c, passed_s = self.config, (stamp_ns - self._newest_ns) / 1e9
         if passed_s < -c.late_s:
             return f'the stamps of odometry went back by {-passed_s:.1f} s'
         counted_s = min(abs(passed_s), c.max_gap_s)
