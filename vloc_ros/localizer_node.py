@@ -66,7 +66,7 @@ class LocalizerNode(LifecycleNode):
         self._solved = self._skipped = self._ticks = 0
         self._solved_at_s = float('-inf')
         self._state = State.LOST
-        self._announced_run = 0  # of the tracker: its pose has been on initialpose
+        self._announced = (0, 0)  # beginning of the track whose pose has been on initialpose
         self._diagnostics = Diagnostics(self)
         self._results_ready = self.create_guard_condition(self._on_results)
         self.create_timer(_TICK_S, self._on_tick, clock=steady_clock())
@@ -152,7 +152,7 @@ class LocalizerNode(LifecycleNode):
         ready = self._results_ready.trigger
         hooks = ActiveHooks(self._take_pictures, self._publish_odometry, ready)
         self._active = Active(self, self.parameters, self.health, hooks)
-        self._announced_run, self._lacks_map = 0, False
+        self._announced, self._lacks_map = (0, 0), False
         self.health.set('node', 'ok', 'active')
         self.get_logger().info(f'active: images from {self._active.camera.topic}')
         return True
@@ -211,8 +211,7 @@ class LocalizerNode(LifecycleNode):
         active = self._active
         if active is None or self._localizer is None or self._outputs is None:
             return
-        body = active.motion.body or pictures[0].frame_id  # no base: the camera itself
-        active.motion.body = body
+        active.motion.body = active.motion.body or pictures[0].frame_id  # no base: the camera
         wanted = self._outputs.overlay_wanted
         run, prior = active.tracker.runs, active.prior(pictures[0].stamp_ns)
         job = Job(pictures, self._localizer, run, wanted, prior)
@@ -246,9 +245,9 @@ class LocalizerNode(LifecycleNode):
         if not self.parameters.odom_frame and self.parameters.publish_tf:
             active.told.robot(outputs, active.motion.body, fix)
         self._publish_tf()
-        if outputs.initial_pose_wanted and self._announced_run != active.tracker.runs:
+        if outputs.initial_pose_wanted and self._announced != active.tracker.beginning:
             outputs.initial_pose(fix)
-            self._announced_run = active.tracker.runs
+            self._announced = active.tracker.beginning
 
     def _publish_tf(self) -> None:
         active, outputs, now_ns = self._active, self._outputs, self.get_clock().now().nanoseconds

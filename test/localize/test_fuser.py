@@ -73,7 +73,11 @@ def test_wrong_fixes_that_do_not_agree_change_nothing() -> None:
 def test_a_robot_that_was_carried_away_is_found_by_fixes_that_agree() -> None:
     tracker = driven()
     seen(tracker, range(5), 0)
+    beginning = tracker.beginning
+    seen(tracker, [5], 0)
+    assert tracker.beginning == beginning
     verdicts = seen(tracker, range(5, 12), 4, 90)
+    assert tracker.beginning != beginning
     assert verdicts == [Verdict.WEAK] * 3 + [Verdict.ACCEPTED] * 4
     np.testing.assert_allclose(where(tracker, 12), at(0, 4, 90) @ at(1.2, 0), atol=1e-9)
     assert tracker.track(START + 12 * S // 10).state is State.LOCALIZED

@@ -50,6 +50,7 @@ class Fuser:
         self.config, self._odometry = config, odometry
         self._steps: list[Step] = []  # rising; the last seconds, for fixes that come late
         self._against: list[Fix] = []  # since the last one that agreed
+        self.begun = 0  # rises when the track starts somewhere else
 
     @property
     def last(self) -> Step | None:
@@ -142,6 +143,7 @@ class Fuser:
     def _begin(self, fixes: Sequence[Fix]) -> None:
         """Anew with these."""
         first, *others = fixes
+        self.begun += 1
         assert first.estimate is not None
         belief = Belief(first.stamp_ns, *self._measured(first.estimate))
         self._against, self._steps = [], [Step(first, self._flat(belief), 1)]

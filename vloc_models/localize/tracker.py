@@ -116,6 +116,11 @@ class Tracker:
         self._fuser.place(Belief(stamp_ns, T_map_base, covariance), fix)
         return True
 
+    @property
+    def beginning(self) -> tuple[int, int]:
+        """Another one whenever the track starts somewhere else."""
+        return self.runs, self._fuser.begun
+
     def prior(self, stamp_ns: int) -> Array | None:
         """T_map_base [4, 4] to look at first, by the newest odometry of before a stamp.
 
