@@ -65,8 +65,7 @@ class LocalizerNode(LifecycleNode):
         self._requests = Requests()
         self._solved = self._skipped = self._ticks = 0
         self._solved_at_s = float('-inf')
-        self._state = State.LOST
-        self._announced = (0, 0)  # beginning of the track whose pose has been on initialpose
+        self._state, self._announced = State.LOST, (0, 0)  # in the log; on initialpose
         self._diagnostics = Diagnostics(self)
         self._results_ready = self.create_guard_condition(self._on_results)
         self.create_timer(_TICK_S, self._on_tick, clock=steady_clock())

@@ -76,11 +76,11 @@ def test_a_robot_that_was_carried_away_is_found_by_fixes_that_agree() -> None:
     beginning = tracker.beginning
     seen(tracker, [5], 0)
     assert tracker.beginning == beginning
-    verdicts = seen(tracker, range(5, 12), 4, 90)
+    verdicts = seen(tracker, range(6, 13), 4, 90)
     assert tracker.beginning != beginning
     assert verdicts == [Verdict.WEAK] * 3 + [Verdict.ACCEPTED] * 4
-    np.testing.assert_allclose(where(tracker, 12), at(0, 4, 90) @ at(1.2, 0), atol=1e-9)
-    assert tracker.track(START + 12 * S // 10).state is State.LOCALIZED
+    np.testing.assert_allclose(where(tracker, 13), at(0, 4, 90) @ at(1.3, 0), atol=1e-9)
+    assert tracker.track(START + 13 * S // 10).state is State.LOCALIZED
 
 
 def test_a_first_fix_that_was_wrong_is_soon_forgotten() -> None:
