@@ -11,8 +11,11 @@ ellipsoid of 95 %, and the median sigma in median errors. What is off by more is
 
 Negative queries: a world's pictures asked in another world's map; rooms that look alike (the share
 of all queries there that was accepted wrongly); blank walls, noise and black pictures, and photos
-of another building (where ``$VLOC_DATA`` holds them), 300 and more of each. "with odometry" is
-what the tracker lets through of the same drive.
+of another building (where ``$VLOC_DATA`` holds them), 300 and more of each.
+
+Queries of a drive are judged as the node judges them: by the picture, and by whether it agrees
+with odometry and the pictures before. "alone" is what the same pictures give without odometry;
+all other queries are single pictures.
 
 The kitchen's truth errs, too: by how much is taken from how far each of its poses is off a smooth
 motion through its neighbours, and added to the covariance (an upper bound: a hand trembles).
@@ -52,13 +55,15 @@ _WORLDS = {
     'look-alike rooms': [WorldSpec(seed, rooms=3, lookalikes=1) for seed in (20, 21, 22)],
 }
 _ALIKE = 'look-alike rooms'
+_NEES = ('nees_translation', 'nees_rotation')
 _IN_95 = float(chi2.ppf(0.95, 3))
 _ROWS = (  # key, name in the table, format
     ('queries', 'queries', '{:.0f}'),
     ('accepted', 'accepted', '{:.1%}'),
     ('false_accepts', 'of that false', '{:.0f}'),
     ('false_accept_percent', 'false, % of queries', '{:.2f}'),
-    ('false_with_odometry', 'false with odometry', '{:.0f}'),
+    ('accepted_alone', 'accepted alone', '{:.1%}'),
+    ('false_accepts_alone', 'of that false', '{:.0f}'),
     ('nees_translation', 'NEES position', '{:.2f}'),
     ('nees_rotation', 'NEES rotation', '{:.2f}'),
     ('inside_translation', 'in 95 %, position', '{:.1%}'),
@@ -91,7 +96,7 @@ class Told:
     fixes: Sequence[Fix]
     truths: Sequence[Array]  # T_map_base; empty: no query is of the map
     truth_covariance: Array = field(default_factory=lambda: np.zeros((6, 6)))
-    odometry: Sequence[bool] = ()  # which of the accepted ones odometry agrees with
+    alone: Sequence[Fix] = ()  # what the same pictures gave without odometry
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
@@ -119,8 +124,12 @@ class Told:
             'false_accepts': false,
             'false_accept_percent': 100 * false / count,
         }
-        if self.odometry:
-            told['false_with_odometry'] = int((self.false & np.array(self.odometry)).sum())
+        if self.alone:
+            alone = Told(self.alone, self.truths).figures()
+            told |= {f'{key}_alone': alone[key] for key in ('accepted', 'false_accepts')}
+            told |= {
+                f'{key}_alone': alone.get(key) for key in ('nees_translation', 'nees_rotation')
+            }
         return told | self._covariances() if (self.accepted & self.right).any() else told
 
     def _covariances(self) -> Figures:
@@ -158,7 +167,7 @@ def pooled(parts: Iterable[Told]) -> Told:
     return Told(
         [fix for part in parts for fix in part.fixes],
         [T for part in parts for T in part.truths],
-        odometry=[agrees for part in parts for agrees in part.odometry],
+        alone=[fix for part in parts for fix in part.alone],
     )
 
 
@@ -177,18 +186,18 @@ class Place:
         return self.source.frames()
 
     def asked(self) -> Told:
-        """Its own pictures, each on its own; and what odometry makes of it."""
+        """Its own pictures, judged by odometry where there is some."""
         frames = list(self.queries())
         fixes = [self.localizer.locate(f.views, stamp_ns=f.stamp_ns) for f in frames]
         truths = [f.T_map_base for f in frames if f.T_map_base is not None]
         if isinstance(self.source, SyntheticSource):
-            return Told(fixes, truths, odometry=_agreed(fixes, self.source.odometry()))
+            return Told(_judged(fixes, self.source.odometry()), truths, alone=fixes)
         return Told(fixes, truths, _truth_covariance(self.source.trajectory()))
 
 
-def _agreed(fixes: Sequence[Fix], odometry: Trajectory) -> list[bool]:
-    """Which fixes a tracker lets through."""
-    tracker, rest, agreed = Tracker(TrackerConfig()), 0, []
+def _judged(fixes: Sequence[Fix], odometry: Trajectory) -> list[Fix]:
+    """What a tracker says of each."""
+    tracker, rest, judged = Tracker(TrackerConfig()), 0, []
     quats = se3.to_quat_xyzw(odometry.T_map_body).tolist()
     for fix in fixes:
         until = int(np.searchsorted(odometry.stamps_ns, fix.stamp_ns, 'right'))
@@ -196,8 +205,8 @@ def _agreed(fixes: Sequence[Fix], odometry: Trajectory) -> list[bool]:
             t = odometry.T_map_body[i, :3, 3].tolist()
             tracker.add_odometry(int(odometry.stamps_ns[i]), t, quats[i])
         rest = until
-        agreed.append(tracker.add_fix(fix).verdict is Verdict.ACCEPTED)
-    return agreed
+        judged.append(tracker.add_fix(fix))
+    return judged
 
 
 def _truth_covariance(truth: Trajectory, around: int = 3) -> Array:

@@ -107,6 +107,7 @@ class Fix:
     reason: str  # in words, e.g. "11 % inliers, 30 % needed"
     estimate: PoseEstimate | None = None
     candidates: tuple[PoseEstimate, ...] = ()  # when AMBIGUOUS
+    credible: tuple[bool, ...] = ()  # of each candidate: alone, it would be accepted
 
 
 @dataclass(frozen=True, eq=False)

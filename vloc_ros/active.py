@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
@@ -82,23 +83,33 @@ class Active:
             raise
         capacity = _QUEUE if p.image_reliability == 'reliable' else 1
         self.worker: Worker[Job, Solved] = Worker(solve, hooks.done, capacity)
-        self._initial = None
-        if not p.publish_initialpose:  # we would hear ourselves
-            self._initial = node.create_subscription(
-                PoseWithCovarianceStamped, 'initialpose', self._on_initial, 10
-            )
+        self._initial: Any = None
+        self._listen()
 
     def close(self) -> None:
         """Unsubscribe, and end the worker after the picture under way."""
         self.camera.close()
         self.motion.close()
-        if self._initial is not None:
-            self._node.destroy_subscription(self._initial)
+        self._deafen()
         self.worker.stop()
 
     def set_parameters(self, parameters: LocalizerParameters) -> None:
         """Those that may change meanwhile have changed."""
         self.camera.parameters = self.motion.parameters = self.told.parameters = parameters
+        self._listen()
+
+    def _listen(self) -> None:
+        """To poses by hand, unless they are ours."""
+        if self.camera.parameters.publish_initialpose:
+            self._deafen()
+        elif self._initial is None:
+            kind, heard = PoseWithCovarianceStamped, self._on_initial
+            self._initial = self._node.create_subscription(kind, 'initialpose', heard, 10)
+
+    def _deafen(self) -> None:
+        if self._initial is not None:
+            self._node.destroy_subscription(self._initial)
+            self._initial = None
 
     def restart(self, reason: str) -> None:
         """Stamps start anew: a bag that loops, a simulation that was reset."""

@@ -244,7 +244,9 @@ class LocalizerNode(LifecycleNode):
         if not self.parameters.odom_frame and self.parameters.publish_tf:
             active.told.robot(outputs, active.motion.body, fix)
         self._publish_tf()
-        if outputs.initial_pose_wanted and self._announced != active.tracker.beginning:
+        sure = active.tracker.track(active.now_ns()).state is State.LOCALIZED
+        news = self._announced != active.tracker.beginning
+        if sure and news and outputs.initial_pose_wanted:
             outputs.initial_pose(fix)
             self._announced = active.tracker.beginning
 

@@ -234,6 +234,11 @@ class MotionInput:
         self._add(stamp, T_odom_base[:3, 3].tolist(), se3.to_quat_xyzw(T_odom_base).tolist())
 
     def _add(self, stamp: int, t: Sequence[float], quat: Sequence[float]) -> None:
+        if stamp <= 0:
+            self._health.fault(
+                'odometry', f'{self._source()} has no stamp; let its driver stamp it'
+            )
+            return
         if fault := self._tracker.add_odometry(stamp, t, quat):
             self._health.fault('odometry', f'{self._source()}: {fault}')
             return

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from vloc_models.localize.blend import Blend, BlendConfig, Told
 from vloc_models.localize.tracker import Tracker
-from vloc_models.records import Fix
+from vloc_models.records import Fix, Track
 from vloc_ros.fused import Fused
 from vloc_ros.outputs import Outputs
 from vloc_ros.parameters import LocalizerParameters
@@ -34,7 +34,7 @@ class MotionOutput:
         stamp_ns = now_ns + round(self.parameters.transform_tolerance_s * 1e9)
         if 0 <= self._told_ns - stamp_ns < _CLOCK_STEP_NS:
             return
-        told = self._followed(now_ns)
+        told = self._followed(self._tracker.track(now_ns))
         if told is not None:
             outputs.map_to(self.parameters.odom_frame, stamp_ns, told.T_map_odom)
             self._told_ns = stamp_ns
@@ -48,20 +48,21 @@ class MotionOutput:
 
     def odometry(self, outputs: Outputs, body: str, stamp_ns: int) -> None:
         """The fused pose at the stamp of a sample of odometry, if it is known."""
-        track, told = self._tracker.track(stamp_ns), self._followed(stamp_ns)
+        track = self._tracker.track(stamp_ns)
+        told = self._followed(track)
         T_odom_base = self._tracker.odometry(stamp_ns)
         if told is None or T_odom_base is None or track.covariance is None:
             return
         T_map_base, twist = told.T_map_odom @ T_odom_base, self._tracker.twist(stamp_ns)
         outputs.odometry(body, Fused(stamp_ns, T_map_base, track.covariance, twist))
 
-    def _followed(self, stamp_ns: int) -> Told | None:
+    def _followed(self, track: Track) -> Told | None:
         """Map -> odom, blended; None where the robot is lost."""
-        track, T_odom_base = self._tracker.track(stamp_ns), self._tracker.odometry(stamp_ns)
+        T_odom_base = self._tracker.odometry(track.stamp_ns)
         if track.T_map_odom is None or T_odom_base is None:
             self._blend.reset()
             return None
-        told = self._blend.follow(stamp_ns, track.T_map_odom, T_odom_base)
+        told = self._blend.follow(track.stamp_ns, track.T_map_odom, T_odom_base)
         if told.snapped_m:
             self._warn(f'a correction moves the robot by {told.snapped_m:.2f} m at once')
         return told

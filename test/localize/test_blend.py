@@ -53,3 +53,20 @@ def test_back_in_time_nothing_moves_and_after_a_reset_all_at_once() -> None:
     np.testing.assert_allclose(blend.follow(0, wanted, np.eye(4)).T_map_odom, np.eye(4))
     blend.reset()
     np.testing.assert_array_equal(blend.follow(0, wanted, np.eye(4)).T_map_odom, wanted)
+
+
+def test_asked_for_an_older_stamp_in_between_it_is_no_quicker() -> None:
+    blend, wanted, moved = Blend(CONFIG), se3.exp([0.4, 0, 0, 0, 0, 0]), 0.0
+    blend.follow(0, np.eye(4), np.eye(4))
+    for i in range(1, 31):
+        for late in (0, S // 10):
+            told = blend.follow(i * S // 30 - late, wanted, np.eye(4))
+            moved = told.T_map_odom[0, 3]
+    assert moved == pytest.approx(0.1, rel=0.05)
+
+
+def test_after_the_clock_was_set_back_it_goes_on() -> None:
+    blend, wanted = Blend(CONFIG), se3.exp([0.4, 0, 0, 0, 0, 0])
+    blend.follow(100 * S, np.eye(4), np.eye(4))
+    blend.follow(S, wanted, np.eye(4))
+    assert blend.follow(2 * S, wanted, np.eye(4)).T_map_odom[0, 3] == pytest.approx(0.1)

@@ -137,14 +137,18 @@ def test_of_places_that_look_alike_odometry_knows_the_one() -> None:
     tracker = driven()
     seen(tracker, range(5), 0)
     places = [replace(fix(0, at(0.6, y)).estimate) for y in (5.0, 0.0)]  # type: ignore[arg-type]
-    doubtful = Fix(START + 6 * S // 10, Verdict.AMBIGUOUS, 'two', None, tuple(places))
+    doubtful = Fix(
+        START + 6 * S // 10, Verdict.AMBIGUOUS, 'two', None, tuple(places), (True, True)
+    )
     told = tracker.add_fix(doubtful)
     assert told.verdict is Verdict.ACCEPTED
     assert told.estimate is places[1]
     assert told.reason == 'odometry leads to one of 2 places that look alike'
     both = replace(doubtful, candidates=(places[1], places[1]))
     assert tracker.add_fix(both).verdict is Verdict.AMBIGUOUS
-    neither = replace(doubtful, candidates=(places[0],))
+    hardly = replace(doubtful, credible=(True, False))
+    assert tracker.add_fix(hardly).verdict is Verdict.AMBIGUOUS
+    neither = replace(doubtful, candidates=(places[0],), credible=(True,))
     assert tracker.add_fix(neither).verdict is Verdict.AMBIGUOUS
     assert Tracker(TrackerConfig()).add_fix(doubtful).verdict is Verdict.AMBIGUOUS
 
@@ -173,3 +177,39 @@ def test_without_odometry_there_is_no_place_to_start_from() -> None:
     tracker = Tracker(TrackerConfig())
     assert not tracker.place(START, at(1, 3), SURE)
     assert tracker.track(START).state is State.LOST
+
+
+def test_after_a_loss_one_fix_is_not_enough() -> None:
+    tracker = driven(2)
+    seen(tracker, range(10), 0)
+    assert tracker.track(START + 2 * S).state is State.LOCALIZED
+    beginning = tracker.beginning
+    stamp = START + 40 * S  # odometry was silent
+    for i in range(3):
+        tracker.add_odometry(stamp + i * S // 10, (2.1 + 0.1 * i, 0, 0), (0, 0, 0, 1))
+    assert tracker.track(stamp).state is State.LOST
+    far = replace(fix(0, at(30, 5)), stamp_ns=stamp)
+    assert tracker.add_fix(far).verdict is Verdict.ACCEPTED
+    assert tracker.track(stamp).state is State.UNSURE
+    assert tracker.prior(stamp) is None
+    assert tracker.beginning != beginning
+    again = replace(fix(0, at(30.1, 5)), stamp_ns=stamp + S // 10)
+    tracker.add_fix(again)
+    assert tracker.track(stamp + S // 10).state is State.LOCALIZED
+
+
+def test_a_fix_ahead_of_odometry_is_judged_as_if_the_robot_drove_on() -> None:
+    tracker = driven(2)
+    seen(tracker, range(15), 0)
+    right, wrong = fix(20.7, at(2.07, 0)), fix(20.8, at(2.08, 3))
+    assert tracker.add_fix(right).verdict is Verdict.ACCEPTED
+    assert tracker.add_fix(wrong).verdict is Verdict.WEAK
+    assert tracker.waiting_since_ns == right.stamp_ns
+
+
+def test_a_late_fix_among_those_that_contradict_keeps_their_order() -> None:
+    tracker = driven()
+    seen(tracker, range(5), 0)
+    verdicts = seen(tracker, [6, 8, 7, 9, 10], 4)
+    assert verdicts == [Verdict.WEAK] * 3 + [Verdict.ACCEPTED] * 2
+    np.testing.assert_allclose(where(tracker, 10), at(1, 4), atol=1e-9)

@@ -55,7 +55,7 @@ def drawn(block: int, times: float, count: int, seed: int = 0) -> list[Asked]:
 
 def scale(answers: Sequence[Asked], config: LocalizerConfig = CONFIG) -> float:
     """By which variances are multiplied, over what the answers were told with."""
-    found = calibrate(answers, config)
+    found = calibrate(answers, config, config.verdict)
     assert found is not None
     return found.covariance_scale / config.covariance_scale
 
@@ -98,7 +98,7 @@ def test_variances_are_as_many_times_too_small_as_errors_say(times: float) -> No
 @pytest.mark.parametrize('shipped', [1.0, 5.0])
 def test_it_multiplies_what_the_answers_were_told_with(shipped: float) -> None:
     answers = [a for block in (1, 3) for a in drawn(block, 4.0, 301)]
-    found = calibrate(answers, replace(CONFIG, covariance_scale=shipped))
+    found = calibrate(answers, replace(CONFIG, covariance_scale=shipped), CONFIG.verdict)
     assert found is not None
     assert found.covariance_scale == pytest.approx(shipped * (2 + 2 * 4) / 4, rel=0.05)
 
@@ -163,7 +163,7 @@ def test_what_tells_nothing_leaves_it_as_it_is_shipped(others: list[Asked]) -> N
 
 def least(answers: Sequence[Asked], shipped: float = 0.5) -> float:
     config = replace(CONFIG, verdict=VerdictConfig(min_inlier_ratio=shipped))
-    found = calibrate(answers, config)
+    found = calibrate(answers, config, config.verdict)
     assert found is not None
     return found.min_inlier_ratio
 
@@ -208,7 +208,7 @@ def test_errors_are_told_by_share_of_inliers() -> None:
         answer(n, [0, cm / 100, 0, 0, 0, 0], ratio, verdict=Verdict.WEAK)
         for n, (ratio, cm) in enumerate(told)
     ]
-    found = calibrate([*answers, unanswered(9)], CONFIG)
+    found = calibrate([*answers, unanswered(9)], CONFIG, CONFIG.verdict)
     assert found is not None
     assert (found.queries, found.blocks) == (8, 8)
     rows = [(e.inlier_ratio, e.queries, round(e.median_cm, 6)) for e in found.errors]
@@ -216,8 +216,8 @@ def test_errors_are_told_by_share_of_inliers() -> None:
 
 
 def test_none_asked_is_no_calibration() -> None:
-    assert calibrate([], CONFIG) is None
-    nothing = calibrate([unanswered(0)], CONFIG)
+    assert calibrate([], CONFIG, CONFIG.verdict) is None
+    nothing = calibrate([unanswered(0)], CONFIG, CONFIG.verdict)
     assert nothing == Calibration(SHIPPED, 0.5, 1, 1)
 
 
@@ -251,10 +251,10 @@ def test_a_map_holds_it_and_its_localizer_uses_it(tmp_path: Path, toy_encoder: A
 @pytest.mark.parametrize('shipped', [0.15, 0.5, 0.62, 0.9])
 def test_it_never_asks_for_fewer_inliers_than_the_settings(shipped: float) -> None:
     config = LocalizerConfig(every=3, verdict=VerdictConfig(50, shipped), threads=2)
-    found = config.calibrated(CALIBRATION)
+    found = config.calibrated(CALIBRATION, head_alone=False)
     verdict = replace(config.verdict, min_inlier_ratio=max(shipped, 0.62))
     assert found == replace(config, verdict=verdict, covariance_scale=7.25)
-    assert config.calibrated(None) is config
+    assert config.calibrated(None, head_alone=False) is config
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.geometry import se3
 from vloc_models.localize.localizer import LocalizerConfig
+from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.mapping import self_test as module
 from vloc_models.mapping.self_test import NOT_TESTED, SelfTest, in_words, self_test
 from vloc_models.records import Fix, PoseEstimate, Verdict, View
@@ -32,11 +33,14 @@ def asked(
         if off is None:
             return Fix(0, Verdict.NONE, '')
         T = queries[k].T_map_cam @ se3.exp([off, 0, 0, 0, 0, 0])
-        estimate = PoseEstimate(T, np.eye(6), 100, 0.5, 0.5, 1.0)
+        ratio = 0.5 if off < 1 else 0.3  # by which it is judged anew
+        estimate = PoseEstimate(T, np.eye(6), 100, ratio, 0.5, 1.0)
         return Fix(0, Verdict.ACCEPTED if off < 1 else Verdict.WEAK, '', estimate)
 
     monkeypatch.setattr(module, 'open_map', lambda path: None)
-    localizer = SimpleNamespace(locate=locate, config=LocalizerConfig())
+    loose = VerdictConfig(max_sigma_m=1e9)
+    localizer = SimpleNamespace(locate=locate, config=LocalizerConfig(verdict=loose), limits=loose)
+    localizer.calibrated = lambda found: localizer
     monkeypatch.setattr(module, 'Localizer', SimpleNamespace(of=lambda site: localizer))
     told: list[tuple[int, int]] = []
     tests = self_test(Path('site'), queries, [0, 0, 0, 1, 1], lambda *x: told.append(x))
@@ -66,14 +70,16 @@ def test_it_calibrates_by_the_blocks(
     queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong answer in one that decides raises what is asked for; a weak one does not."""
-    for off_m, least in ((0.7, 0.53), (1.5, 0.5)):
+    for off_m, least, rows in (
+        (0.7, 0.53, [(0.5, 4, 4.0)]),
+        (1.5, 0.5, [(0.25, 1, 150.0), (0.5, 3, 3.0)]),
+    ):
         found = asked(queries, monkeypatch, (0.01, 0.03, off_m, None, 0.05)).calibration
         assert found is not None
         assert (found.queries, found.blocks) == (5, 2)
         assert found.min_inlier_ratio == pytest.approx(least)
-        (row,) = found.errors
-        assert (row.inlier_ratio, row.queries) == (0.5, 4)
-        assert row.median_cm == pytest.approx(4)
+        told = [(e.inlier_ratio, e.queries, pytest.approx(e.median_cm)) for e in found.errors]
+        assert told == rows
 
 
 def test_what_is_kept_comes_back(queries: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """``vloc check``: whether the camera sits where TF says, and whether its stamps are in time."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +19,7 @@ from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import open_source
 from vloc_models.localize.localizer import Localizer, LocalizerConfig, Use
 from vloc_models.localize.replay import Replay
-from vloc_models.records import Array
+from vloc_models.records import Array, Fix, View
 from vloc_models.solvers.hand_eye import HandEye, solve_hand_eye
 from vloc_models.solvers.steps import StepsConfig
 
@@ -53,6 +54,17 @@ _PARTS = (
         'yaw_deg', 'the camera looks', 'right of', 'left of', 'deg', _DEG, 0.5, 'drive straight on'
     ),
 )
+
+
+@dataclass(frozen=True)
+class _FirstCamera:
+    """Of a rig: the others may be mounted wrongly in their own way."""
+
+    localizer: Localizer
+
+    def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
+        """By the first camera alone."""
+        return self.localizer.locate(views[:1], prior, stamp_ns)
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,8 @@ def check(
         if not len(odometry):
             fix = 'record /odom or TF odom->base_link by the clock of the pictures, or give --odom'
             raise VlocError(f'{bag}: no odometry to compare with', fix)
-        done, mount = with_progress(localizer, source), source.cameras[0]
+        mount = source.cameras[0]
+        done = with_progress(_FirstCamera(localizer), source)
         words = source.odom_source
     fixes = accepted_only(done.estimates())
     _check_enough(bag, done, len(fixes))

@@ -13,6 +13,7 @@ from vloc_models.geometry import se3
 from vloc_models.solvers.fusion import difference
 
 Array = NDArray[np.float64]
+_CLOCK_STEP_NS = 10**9
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Blend:
             self._told = stamp_ns, T_map_odom
             return Told(T_map_odom, 0.0)
         before_ns, T_told = self._told
+        if stamp_ns < before_ns - _CLOCK_STEP_NS:
+            before_ns = stamp_ns  # the clock was set back
         c, seconds = self.config, max(stamp_ns - before_ns, 0) / 1e9
         T_map_base = T_told @ T_odom_base
         off = difference(T_map_base, T_map_odom @ T_odom_base)
@@ -67,5 +70,5 @@ class Blend:
             turned = se3.exp([0, 0, 0, *step[3:]])[:3, :3] @ T_map_base[:3, :3]
             there = se3.transform(turned, T_map_base[:3, 3] + step[:3])
             T_map_odom = there @ se3.inverse(T_odom_base)
-        self._told = stamp_ns, T_map_odom
+        self._told = max(stamp_ns, before_ns), T_map_odom
         return Told(T_map_odom, off_m if snaps else 0.0)

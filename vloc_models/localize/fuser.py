@@ -30,6 +30,8 @@ class FuserConfig:
     planar: bool = False  # the robot stands upright on the floor z = 0 of the map
     confirmations: int = 2  # fixes that agree, from which on a place is taken for certain
     elsewhere: int = 4  # fixes that agree on another place, from which on it is that one
+    lost_m: float = 3.0  # standard deviations, beyond which nothing is left of a belief
+    lost_rad: float = 1.0
     replay_s: float = 5.0  # a fix that comes later than that after a newer one is left out
     noise: FusionConfig = field(default_factory=FusionConfig)
 
@@ -75,6 +77,10 @@ class Fuser:
         motion = self._odometry.motion(belief.stamp_ns, stamp_ns)
         return None if motion is None else moved(belief, motion, stamp_ns, self.config.noise)
 
+    def lost(self, belief: Belief) -> bool:
+        """Whether it says nothing any more."""
+        return belief.sigma_m > self.config.lost_m or belief.sigma_rad > self.config.lost_rad
+
     def agrees(self, belief: Belief, estimate: PoseEstimate) -> bool:
         """Whether the robot may be there."""
         return agrees(belief, *self._measured(estimate), self.config.noise)
@@ -101,7 +107,7 @@ class Fuser:
     def _fuse(self, fix: Fix) -> None:
         assert fix.estimate is not None
         belief, last = self.predicted(fix.stamp_ns), self.last
-        if belief is None or last is None:
+        if belief is None or last is None or self.lost(belief):
             self._begin([fix])  # the first one, or after so long that nothing is left of others
         elif self.agrees(belief, fix.estimate):
             share = self._news(last, fix)
@@ -123,6 +129,7 @@ class Fuser:
         assert fix.estimate is not None
         self._against = [*self._against, fix][-_MOST_AGAINST:]
         agreed = [other for other in self._against if self._leads(other, fix)]
+        agreed.sort(key=lambda other: other.stamp_ns)
         certain = last.agreeing >= self.config.confirmations
         if len(agreed) < (self.config.elsewhere if certain else self.config.confirmations):
             return

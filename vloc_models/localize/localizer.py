@@ -54,13 +54,14 @@ class LocalizerConfig:
     covariance_scale: float = 5.0  # of the solver's, with usually many inliers
     threads: int = 0  # of the networks; 0 = all cores
 
-    def calibrated(self, found: Calibration | None) -> 'LocalizerConfig':
-        """As a map needs it, by what was found when it was made."""
+    def calibrated(self, found: Calibration | None, head_alone: bool) -> 'LocalizerConfig':
+        """As a map needs it, by what was found when it was made; some have a head alone."""
         if found is None:
             return self
-        least = max(self.verdict.min_inlier_ratio, found.min_inlier_ratio)
-        verdict = replace(self.verdict, min_inlier_ratio=least)
-        return replace(self, verdict=verdict, covariance_scale=found.covariance_scale)
+        config = replace(self, covariance_scale=found.covariance_scale)
+        if head_alone:
+            return replace(config, head_verdict=_at_least(self.head_verdict, found))
+        return replace(config, verdict=_at_least(self.verdict, found))
 
 
 _DEFAULT = LocalizerConfig()
@@ -100,8 +101,13 @@ class Localizer:
             has = {'both': 'neither head nor landmarks', 'head': 'no head'}.get(use, f'no {use}')
             raise MapError(f'{site.folder}: has {has}', 'use what it has, or build it again')
         encoder = encoder_of(site, config.threads)
-        config = config.calibrated(site.info.calibration)
+        config = config.calibrated(site.info.calibration, part.landmarks is None)
         return Localizer(site.info, encoder, head, landmarks, config)
+
+    def calibrated(self, found: Calibration | None) -> 'Localizer':
+        """The same with what was found of its map."""
+        config = self.config.calibrated(found, self.landmarks is None)
+        return replace(self, config=config)
 
     def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
         """Where the robot is.
@@ -169,6 +175,7 @@ class Localizer:
         if rival is None or self._outdoes(best, rival):
             return best
         found = [a.estimate for a in (best, rival) if a.estimate is not None]
+        credible = [a.accepted for a in (best, rival) if a.estimate is not None]
         shares = ' and '.join(f'{estimate.inlier_ratio:.0%}' for estimate in found)
         fix = replace(
             best.fix,
@@ -176,6 +183,7 @@ class Localizer:
             reason=f'two places explain it: {shares} inliers',
             estimate=None,
             candidates=tuple(found),
+            credible=tuple(credible),
         )
         return replace(best, fix=fix)
 
@@ -220,6 +228,11 @@ def _solver(
         return Answer(Fix(stamp_ns, verdict, reason, told), tuple(seen), estimate)
 
     return solve
+
+
+def _at_least(limits: VerdictConfig, found: Calibration) -> VerdictConfig:
+    least = max(limits.min_inlier_ratio, found.min_inlier_ratio)
+    return replace(limits, min_inlier_ratio=least)
 
 
 def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,11 +88,13 @@ class Odometry:
         if way_m < _COUNTED_M and turn_rad < _COUNTED_RAD and not blind_s:
             return
         self._counted = sample
-        self._gone.append(
-            _Gone(stamp_ns, last.way_m + way_m, last.turn_rad + turn_rad, last.blind_s + blind_s)
-        )
-        if self._gone[0].stamp_ns < stamp_ns - 2 * KEEP_S * 1e9:
-            del self._gone[: len(self._gone) // 2]
+        if blind_s:  # all that came was in it
+            self._gone.append(replace(last, stamp_ns=self._newest_ns))
+        way_m, turn_rad = last.way_m + way_m, last.turn_rad + turn_rad
+        self._gone.append(_Gone(stamp_ns, way_m, turn_rad, last.blind_s + blind_s))
+        keep_ns = round(KEEP_S * 1e9)
+        if self._gone[0].stamp_ns < stamp_ns - 2 * keep_ns:
+            del self._gone[: self._after(stamp_ns - keep_ns) - 1]
 
     def broken(self, stamp_ns: int, t: Sequence[float], quat_xyzw: Sequence[float]) -> str:
         """Why this sample cannot follow the ones before, in words, or ''.
@@ -142,8 +144,11 @@ class Odometry:
             return np.zeros(6)
         return se3.log(se3.inverse(before) @ now) / _TWIST_S
 
+    def _after(self, stamp_ns: int) -> int:
+        return bisect_right(self._gone, stamp_ns, key=lambda gone: gone.stamp_ns)
+
     def _gone_by(self, stamp_ns: int) -> _Gone:
-        after = bisect_right(self._gone, stamp_ns, key=lambda gone: gone.stamp_ns)
+        after = self._after(stamp_ns)
         if after in (0, len(self._gone)):
             return self._gone[max(after - 1, 0)]
         a, b = self._gone[after - 1], self._gone[after]

@@ -30,8 +30,6 @@ class TrackerConfig:
     # standard deviations; once unsure, it is localized again from half of them on
     unsure_m: float = 0.3
     unsure_rad: float = 0.17
-    lost_m: float = 3.0
-    lost_rad: float = 1.0
     samples: OdometryConfig = field(default_factory=OdometryConfig)
     fuser: FuserConfig = field(default_factory=FuserConfig)
 
@@ -89,12 +87,12 @@ class Tracker:
             if self._alone is None or fix.stamp_ns > self._alone.stamp_ns:
                 self._alone = fix
             return fix
-        before = self._fuser.predicted(fix.stamp_ns)
+        before = self._expected(fix.stamp_ns)
         pending = sorted([*self._pending, fix], key=lambda pending: pending.stamp_ns)
         self._pending = pending[-_MOST_PENDING:]
         self._settle()
         if before is None or self._fuser.holds(fix) or self._fuser.agrees(before, fix.estimate):
-            return fix
+            return fix  # the first of a track is taken for what it says
         return replace(fix, verdict=Verdict.WEAK, reason=_off(before, fix.estimate))
 
     def place(self, stamp_ns: int, T_map_base: Array, covariance: Array) -> bool:
@@ -198,13 +196,28 @@ class Tracker:
         unseen = Motion(np.eye(4), seconds=silent_s, blind_s=silent_s)
         return moved(belief, unseen, stamp_ns, self.config.fuser.noise)
 
+    def _expected(self, stamp_ns: int) -> Belief | None:
+        """Where the robot should be, as if it drove on after odometry's newest; None if lost."""
+        newest_ns = self._odometry.newest_ns
+        if newest_ns is None:
+            return None
+        belief, ahead_s = self._fuser.predicted(min(stamp_ns, newest_ns)), 0.0
+        if belief is not None and stamp_ns > newest_ns:
+            ahead_s = (stamp_ns - newest_ns) / 1e9
+            step = self._odometry.twist(newest_ns) * ahead_s
+            way_m, turn_rad = float(np.linalg.norm(step[:3])), float(np.linalg.norm(step[3:]))
+            on = Motion(se3.exp(step), way_m, turn_rad, ahead_s, ahead_s)
+            belief = moved(belief, on, stamp_ns, self.config.fuser.noise)
+        late = ahead_s > self.config.samples.max_gap_s
+        return None if belief is None or late or self._fuser.lost(belief) else belief
+
     def _state(self, belief: Belief | None, last: Step) -> tuple[State, str]:
         """How much that is worth, and why in words."""
         if belief is None:
             return State.LOST, 'odometry since is not known'
         c, sigma_m, sigma_rad = self.config, belief.sigma_m, belief.sigma_rad
         words = f'known to {100 * sigma_m:.0f} cm and {np.degrees(sigma_rad):.1f} deg'
-        if sigma_m > c.lost_m or sigma_rad > c.lost_rad:
+        if self._fuser.lost(belief):
             return State.LOST, words
         if last.agreeing < c.fuser.confirmations:
             return State.UNSURE, f'{words}, to be confirmed'
@@ -235,12 +248,11 @@ class Tracker:
 
     def _resolved(self, fix: Fix) -> Fix:
         """With the one of several places that odometry leads to, where it does so surely."""
-        belief = self._fuser.predicted(fix.stamp_ns)
-        if fix.verdict is not Verdict.AMBIGUOUS or belief is None:
+        belief, last = self._expected(fix.stamp_ns), self._fuser.last
+        if fix.verdict is not Verdict.AMBIGUOUS or belief is None or last is None:
             return fix
-        last = self._fuser.last
-        assert last is not None
-        able = [c for c in fix.candidates if self._fuser.agrees(belief, c)]
+        pairs = zip(fix.candidates, fix.credible, strict=True)
+        able = [c for c, credible in pairs if credible and self._fuser.agrees(belief, c)]
         if len(able) != 1 or self._state(belief, last)[0] is not State.LOCALIZED:
             return fix
         reason = f'odometry leads to one of {len(fix.candidates)} places that look alike'

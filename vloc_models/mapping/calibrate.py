@@ -5,13 +5,14 @@ it has; with few of them what other maps were found to need weighs as much.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from vloc_models.localize.localizer import LocalizerConfig
+from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Calibration, ErrorAtInliers
 from vloc_models.metrics.trajectory import FALSE_DEG, FALSE_M, pose_errors
 from vloc_models.records import Fix, Verdict
@@ -41,10 +42,17 @@ def blocks_of(asked: NDArray[np.bool_]) -> NDArray[np.int64]:
     return (np.cumsum(starts) - 1)[asked]
 
 
-def calibrate(answers: Sequence[Asked], config: LocalizerConfig) -> Calibration | None:
+def calibrate(
+    answers: Sequence[Asked], config: LocalizerConfig, limits: VerdictConfig
+) -> Calibration | None:
     """What a localizer of ``config`` needs for this map; None where nothing was asked.
 
     Every other block tells what is accepted, the others how far poses are off.
+
+    Args:
+        answers: of a localizer.
+        config: its own.
+        limits: by which it judged.
     """
     if not answers:
         return None
@@ -52,11 +60,22 @@ def calibrate(answers: Sequence[Asked], config: LocalizerConfig) -> Calibration 
     measuring = [a for a in answers if a.block % 2 == 1]
     return Calibration(
         covariance_scale=config.covariance_scale * _covariance_ratio(measuring),
-        min_inlier_ratio=_min_inlier_ratio(deciding, config.verdict.min_inlier_ratio),
+        min_inlier_ratio=_min_inlier_ratio(deciding, limits.min_inlier_ratio),
         queries=len(answers),
         blocks=len({a.block for a in answers}),
         errors=_errors(answers),
     )
+
+
+def judged_anew(answer: Asked, scale: float, limits: VerdictConfig) -> Asked:
+    """With variances so many times as large, and the verdict that this gives."""
+    fix = answer.fix
+    if fix.estimate is None:
+        return answer
+    estimate = replace(fix.estimate, covariance=scale * fix.estimate.covariance)
+    verdict, reason = limits.judge(estimate, estimate.inliers)
+    told = None if verdict is Verdict.NONE else estimate
+    return replace(answer, fix=replace(fix, verdict=verdict, reason=reason, estimate=told))
 
 
 def _covariance_ratio(answers: Sequence[Asked]) -> float:

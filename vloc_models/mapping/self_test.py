@@ -10,7 +10,7 @@ import numpy as np
 from vloc_models import config
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.localize.localizer import Localizer
-from vloc_models.mapping.calibrate import Asked, calibrate
+from vloc_models.mapping.calibrate import Asked, calibrate, judged_anew
 from vloc_models.maps import Calibration, open_map
 from vloc_models.metrics.trajectory import score
 from vloc_models.records import Trajectory, Verdict, View
@@ -51,7 +51,12 @@ def self_test(
         fix = localizer.locate([View(image, query.camera, np.eye(4))])
         answers.append(Asked(fix, query.T_map_cam, block))
         report(len(answers), len(queries))
-    return SelfTest(_figures(answers), calibrate(answers, localizer.config))
+    found = calibrate(answers, localizer.config, localizer.limits)
+    if found is not None:  # the figures are of the map as it will answer
+        scale = found.covariance_scale / localizer.config.covariance_scale
+        limits = localizer.calibrated(found).limits
+        answers = [judged_anew(answer, scale, limits) for answer in answers]
+    return SelfTest(_figures(answers), found)
 
 
 def _figures(answers: Sequence[Asked]) -> Figures:

@@ -24,6 +24,7 @@ from vloc_models.geometry import se3
 from vloc_models.records import Array, Trajectory
 from vloc_models.solvers.steps import MORE, Steps, StepsConfig
 
+_FEWEST_PARTS = 3  # of a drive, that can disagree
 _FREEDOM = 4.0  # of the Student distribution of errors: wrong fixes count for next to nothing
 _LEAST_MOVE_M, _LEAST_TURN_RAD = 0.3, 0.2  # who does less stands
 _FAR = 0.3  # metres and radians: further off is just wrong
@@ -189,10 +190,11 @@ class _Equations:
         ahead = [_residuals(steps, x + step) for step in _STEP * np.eye(len(x))]
         J = (np.stack(ahead, 2) - r[..., None]) / _STEP  # [N, 6, 10]
         WJ = J * _weights(r, steps)[..., None]
-        H = np.zeros((steps.block.max() + 1, len(x), len(x)))
+        parts, part = np.unique(steps.block, return_inverse=True)
+        H = np.zeros((len(parts), len(x), len(x)))
         g = np.zeros(H.shape[:2])
-        np.add.at(H, steps.block, np.einsum('nik,nil->nkl', WJ, J))
-        np.add.at(g, steps.block, np.einsum('nik,ni->nk', WJ, r))
+        np.add.at(H, part, np.einsum('nik,nil->nkl', WJ, J))
+        np.add.at(g, part, np.einsum('nik,ni->nk', WJ, r))
         share = np.sqrt(_beyond(J.reshape(-1, 2, 3, len(x)), _NOISE)).repeat(3, 1)
         return _Equations(H, g, np.einsum('nik,nil->kl', WJ * share, J * share))
 
@@ -207,6 +209,9 @@ class _Equations:
         too much; where it promises less, because nothing was seen at all, it holds.
         """
         parts, H = len(self.H), self.H.sum(0) + _INFORMATION
+        if parts < _FEWEST_PARTS:
+            what = f'fixes in {parts} of the parts of the drive'
+            raise SolveError(what, 'drive for longer, through more of the mapped place')
         without = [np.linalg.solve(H - H_b, g_b) for H_b, g_b in zip(self.H, self.g, strict=True)]
         apart = np.sqrt((parts - 1) / parts * (np.array(without) ** 2).sum(0))
         return np.maximum(stdtrit(parts - 1, 0.975) * apart, 1.96 * self.curved())

@@ -18,6 +18,7 @@ from vloc_models.records import Array, Trajectory
 Ints = NDArray[np.intp]
 Moments = tuple[Array, Array]  # quat_xyzw [N, 4] and places [N, 3] of a body
 MORE = 'record a longer drive in the mapped place, with turns both ways'
+_LEAST_MISS = 1e-3  # metres and radians: a simulation may have no noise at all
 _LEAST_BLOCKS = 5  # a drive is cut into, to see by how much they disagree
 
 
@@ -90,7 +91,7 @@ class Steps:
         """Without fixes whose distance and turn to most others are wrong, whatever the mount."""
         lengths = np.linalg.norm([*self.seen, *self.of_camera(delay_s)], axis=2)
         miss = np.abs(lengths[:2] - lengths[2:]).sum(0)
-        well = miss < 5 * np.median(miss)
+        well = miss <= max(5 * np.median(miss), _LEAST_MISS)
         both = np.concatenate([self.start, self.end])
         share = np.bincount(both, np.tile(well, 2)) / np.maximum(np.bincount(both), 1)
         kept = (share[self.start] > 0.5) & (share[self.end] > 0.5)
