@@ -10,6 +10,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
+from rclpy.parameter import Parameter
 
 from vloc_models.geometry import se3
 from vloc_models.records import Array
@@ -117,3 +118,14 @@ def test_the_fused_pose_comes_with_odometry(robot: Any, ros: Any, tiny_site: Pat
     moved = se3.log(se3.inverse(robot.T_odom_base(7)) @ robot.T_odom_base(8)) / 0.1
     v = heard[3].twist.twist.linear
     np.testing.assert_allclose([v.x, v.y, v.z], moved[:3], atol=0.05)
+
+
+def test_it_does_not_listen_to_itself(robot: Any, ros: Any, tiny_site: Path) -> None:
+    node = robot.localizer(tiny_site)
+    robot.ready()
+    robot.until(lambda: robot.node.count_subscribers('initialpose'), 'initialpose')
+    assert node.set_parameters([Parameter('publish_initialpose', value=True)])[0].successful
+    robot.until(lambda: not robot.node.count_subscribers('initialpose'), 'deaf')
+    localized(robot, ros)
+    assert node.set_parameters([Parameter('publish_initialpose', value=False)])[0].successful
+    robot.until(lambda: robot.node.count_subscribers('initialpose'), 'initialpose again')
