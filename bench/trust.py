@@ -124,6 +124,9 @@ class Told:
             'false_accepts': false,
             'false_accept_percent': 100 * false / count,
         }
+        if self.truth_covariance.any():
+            sigma = np.sqrt(np.diag(self.truth_covariance))
+            told |= {'truth_mm': float(1e3 * sigma[0]), 'truth_deg': float(np.degrees(sigma[3]))}
         if self.alone:
             alone = Told(self.alone, self.truths).figures()
             told |= {f'{key}_alone': alone[key] for key in ('accepted', 'false_accepts')}

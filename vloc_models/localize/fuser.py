@@ -29,7 +29,8 @@ class FuserConfig:
 
     planar: bool = False  # the robot stands upright on the floor z = 0 of the map
     confirmations: int = 2  # fixes that agree, from which on a place is taken for certain
-    elsewhere: int = 4  # fixes that agree on another place, from which on it is that one
+    elsewhere: int = 4  # fixes that agree on another place, from which on it is that one,
+    elsewhere_s: float = 1.0  # if they do so for so long: one view may be like another
     lost_m: float = 3.0  # standard deviations, beyond which nothing is left of a belief
     lost_rad: float = 1.0
     replay_s: float = 5.0  # a fix that comes later than that after a newer one is left out
@@ -131,7 +132,9 @@ class Fuser:
         agreed = [other for other in self._against if self._leads(other, fix)]
         agreed.sort(key=lambda other: other.stamp_ns)
         certain = last.agreeing >= self.config.confirmations
-        if len(agreed) < (self.config.elsewhere if certain else self.config.confirmations):
+        needed = self.config.elsewhere if certain else self.config.confirmations
+        lasting_s = (agreed[-1].stamp_ns - agreed[0].stamp_ns) / 1e9
+        if len(agreed) < needed or (certain and lasting_s < self.config.elsewhere_s):
             return
         off = fix.estimate.T_map_base[:3, 3] - belief.T_map_base[:3, 3]
         _log.warning(f'{len(agreed)} fixes agree on a place {np.linalg.norm(off):.1f} m away')
