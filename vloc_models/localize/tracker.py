@@ -216,7 +216,7 @@ class Tracker:
         if belief is None:
             return State.LOST, 'odometry since is not known'
         c, sigma_m, sigma_rad = self.config, belief.sigma_m, belief.sigma_rad
-        words = f'known to {100 * sigma_m:.0f} cm and {np.degrees(sigma_rad):.1f} deg'
+        words = f'known to {_cm(sigma_m)} cm and {np.degrees(sigma_rad):.1f} deg'
         if self._fuser.lost(belief):
             return State.LOST, words
         if last.agreeing < c.fuser.confirmations:
@@ -270,5 +270,10 @@ def _off(belief: Belief, estimate: PoseEstimate) -> str:
     off_m, off_deg = np.linalg.norm(off[:3]), np.degrees(np.linalg.norm(off[3:]))
     return (
         f'{off_m:.2f} m and {off_deg:.1f} deg from where odometry leads, '
-        f'which is known to {100 * belief.sigma_m:.0f} cm'
+        f'which is known to {_cm(belief.sigma_m)} cm'
     )
+
+
+def _cm(metres: float) -> str:
+    """Nothing is known to 0 cm."""
+    return f'{100 * metres:.1f}' if metres < 0.1 else f'{100 * metres:.0f}'
