@@ -65,7 +65,7 @@ class LocalizerNode(LifecycleNode):
         self._requests = Requests()
         self._solved = self._skipped = self._ticks = 0
         self._solved_at_s = float('-inf')
-        self._state, self._announced = State.LOST, (0, 0)  # in the log; on initialpose
+        self._state = State.LOST  # as it was told in the log
         self._diagnostics = Diagnostics(self)
         self._results_ready = self.create_guard_condition(self._on_results)
         self.create_timer(_TICK_S, self._on_tick, clock=steady_clock())
@@ -151,7 +151,7 @@ class LocalizerNode(LifecycleNode):
         ready = self._results_ready.trigger
         hooks = ActiveHooks(self._take_pictures, self._publish_odometry, ready)
         self._active = Active(self, self.parameters, self.health, hooks)
-        self._announced, self._lacks_map = (0, 0), False
+        self._lacks_map = False
         self.health.set('node', 'ok', 'active')
         self.get_logger().info(f'active: images from {self._active.camera.topic}')
         return True
@@ -244,11 +244,7 @@ class LocalizerNode(LifecycleNode):
         if not self.parameters.odom_frame and self.parameters.publish_tf:
             active.told.robot(outputs, active.motion.body, fix)
         self._publish_tf()
-        sure = active.tracker.track(active.now_ns()).state is State.LOCALIZED
-        news = self._announced != active.tracker.beginning
-        if sure and news and outputs.initial_pose_wanted:
-            outputs.initial_pose(fix)
-            self._announced = active.tracker.beginning
+        active.told.initial_pose(outputs, active.now_ns(), fix)
 
     def _publish_tf(self) -> None:
         active, outputs, now_ns = self._active, self._outputs, self.get_clock().now().nanoseconds

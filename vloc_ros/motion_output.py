@@ -1,10 +1,10 @@
-"""What is told of the motion: map -> odom at a steady rate, and the fused pose."""
+"""What is told of the track: map -> odom at a steady rate, the fused pose, a pose for AMCL."""
 
 from collections.abc import Callable
 
 from vloc_models.localize.blend import Blend, BlendConfig, Told
 from vloc_models.localize.tracker import Tracker
-from vloc_models.records import Fix, Track
+from vloc_models.records import Fix, State, Track
 from vloc_ros.fused import Fused
 from vloc_ros.outputs import Outputs
 from vloc_ros.parameters import LocalizerParameters
@@ -24,6 +24,7 @@ class MotionOutput:
         self._blend = Blend(BlendConfig(p.blend_mps, p.blend_rad_s, p.snap_m))
         self._told_ns = 0  # the stamp of the last transform
         self.told = 0  # transforms so far
+        self._announced = (0, 0)  # beginning of the track whose pose has been on initialpose
 
     def reset(self) -> None:
         """The track starts anew."""
@@ -45,6 +46,15 @@ class MotionOutput:
         assert fix.estimate is not None
         outputs.map_to(body, fix.stamp_ns, fix.estimate.T_map_base)
         self.told += 1
+
+    def initial_pose(self, outputs: Outputs, now_ns: int, fix: Fix) -> None:
+        """A fix for AMCL, once for each beginning of the track, when another has confirmed it."""
+        beginning = self._tracker.beginning
+        if beginning == self._announced or not outputs.initial_pose_wanted:
+            return
+        if self._tracker.track(now_ns).state is State.LOCALIZED:
+            outputs.initial_pose(fix)
+            self._announced = beginning
 
     def odometry(self, outputs: Outputs, body: str, stamp_ns: int) -> None:
         """The fused pose at the stamp of a sample of odometry, if it is known."""
