@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from simulated import Drive, Scenario, simulate
+from simulated import Drive, Played, Scenario, simulate
 
 from vloc_models.commands.progress import progress_bar
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
@@ -265,14 +265,10 @@ def plot(name: str, course: Drive, log: Log) -> Figure:
 
 def _located(source: SyntheticSource, localizer: Localizer) -> Iterator[Fix]:
     """What the node finds: it looks where odometry leads, but for every tenth picture."""
-    tracker, waiting, odometry, rest = Tracker(TrackerConfig()), deque[Fix](), source.odometry(), 0
+    tracker, waiting = Tracker(TrackerConfig()), deque[Fix]()
+    odometry = Played(source.odometry(), tracker)
     for number, frame in enumerate(source.frames()):
-        until = int(np.searchsorted(odometry.stamps_ns, frame.stamp_ns, 'right'))
-        for stamp, T in zip(
-            odometry.stamps_ns[rest:until].tolist(), odometry.T_map_body[rest:until], strict=True
-        ):
-            tracker.add_odometry(stamp, T[:3, 3].tolist(), se3.to_quat_xyzw(T).tolist())
-        rest = until
+        odometry.until(frame.stamp_ns)
         while waiting and waiting[0].stamp_ns + _LATE_NS <= frame.stamp_ns:
             tracker.add_fix(waiting.popleft())
         prior = None if number % 10 == 9 else tracker.prior(frame.stamp_ns)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vloc_models.frames.synthetic.motion import DriveSpec, drive, odometry
 from vloc_models.frames.synthetic.world import Floor
 from vloc_models.geometry import se3
+from vloc_models.localize.tracker import Tracker
 from vloc_models.records import Array, Fix, PoseEstimate, Trajectory, Verdict
 
 ODOM_HZ, FIX_HZ = 50, 5.0
@@ -44,6 +45,23 @@ class Drive:
     fixes: tuple[Fix, ...]
     arrival_ns: NDArray[np.int64]  # of each fix
     carried_ns: tuple[int, ...]  # when the robot is carried away
+
+
+class Played:
+    """Odometry that comes to a tracker, sample by sample."""
+
+    def __init__(self, odometry: Trajectory, tracker: Tracker) -> None:
+        """``odometry`` is T_odom_base."""
+        self._tracker, self._next, self._stamps = tracker, 0, odometry.stamps_ns
+        self._t = odometry.T_map_body[:, :3, 3].tolist()
+        self._quats = se3.to_quat_xyzw(odometry.T_map_body).tolist()
+
+    def until(self, stamp_ns: int) -> None:
+        """What has come by a stamp."""
+        end = int(np.searchsorted(self._stamps, stamp_ns, 'right'))
+        for i in range(self._next, end):
+            self._tracker.add_odometry(int(self._stamps[i]), self._t[i], self._quats[i])
+        self._next = end
 
 
 def simulate(floor: Floor, scenario: Scenario, seed: int, stops: int = 20) -> Drive:

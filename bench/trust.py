@@ -37,11 +37,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2
+from simulated import Played
 
 from vloc_models.commands.progress import progress_bar
 from vloc_models.frames.source import FrameSource, open_source
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
-from vloc_models.geometry import se3
 from vloc_models.localize.localizer import Localizer
 from vloc_models.localize.tracker import Tracker, TrackerConfig
 from vloc_models.mapping.build_map import MappingConfig, build_map
@@ -200,14 +200,10 @@ class Place:
 
 def _judged(fixes: Sequence[Fix], odometry: Trajectory) -> list[Fix]:
     """What a tracker says of each."""
-    tracker, rest, judged = Tracker(TrackerConfig()), 0, []
-    quats = se3.to_quat_xyzw(odometry.T_map_body).tolist()
+    tracker, judged = Tracker(TrackerConfig()), []
+    played = Played(odometry, tracker)
     for fix in fixes:
-        until = int(np.searchsorted(odometry.stamps_ns, fix.stamp_ns, 'right'))
-        for i in range(rest, until):
-            t = odometry.T_map_body[i, :3, 3].tolist()
-            tracker.add_odometry(int(odometry.stamps_ns[i]), t, quats[i])
-        rest = until
+        played.until(fix.stamp_ns)
         judged.append(tracker.add_fix(fix))
     return judged
 
@@ -284,12 +280,11 @@ def _ask(options: Options, folder: Path) -> dict[str, Told]:
             places.append(kitchen)
         else:
             Console(stderr=True).print('VLOC_DATA is not set: no kitchen, no photos')
-        others = zip(places, [*places[1:], places[0]], strict=True)
-        told['unmapped worlds'] = pooled(
-            Told([place.localizer.locate(f.views) for f in other.queries()], [])
-            for place, other in others
-            if place is not other
-        )
+        if len(places) > 1:
+            told['unmapped worlds'] = pooled(
+                Told([place.localizer.locate(f.views) for f in other.queries()], [])
+                for place, other in zip(places, [*places[1:], places[0]], strict=True)
+            )
         count = options.negatives
         told['blank walls'] = _of_nowhere(places, blank_walls(count))
         told['noise and black'] = _of_nowhere(places, noise_and_black(count))
