@@ -30,8 +30,8 @@ REQUIRES = [
     'embreex>=2.17,<5' + NOT_ARM,
 ]
 
-# onnx and onnxscript are needed to export a network, so they travel with torch, not with a robot.
-EXPORT = ['onnx>=1.16,<2', 'onnxscript>=0.3,<1']
+# Needed to make maps, not to use them, so they travel with torch, not with a robot.
+MAPPING = ['onnx>=1.16,<2', 'onnxscript>=0.3,<1', 'scikit-learn>=1.4,<2']
 TEST = [
     'pytest>=8',
     'pytest-timeout>=2.3',
@@ -68,7 +68,7 @@ setup(
         (f'share/{NAME}/foxglove', [str(p) for p in sorted(Path('foxglove').glob('*'))]),
     ],
     python_requires='>=3.10',
-    install_requires=REQUIRES + EXPORT,
+    install_requires=REQUIRES + MAPPING,
     extras_require={
         'test': TEST,
         'dev': [*TEST, *LINT, 'colcon-common-extensions>=0.3'],

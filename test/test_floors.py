@@ -37,6 +37,7 @@ HOMES = {
     'onnxscript': ['vloc_models.export'],
     'onnxruntime': ['vloc_models.engines'],
     'tensorrt': ['vloc_models.engines', 'vloc_models.export.to_tensorrt'],
+    'sklearn': ['vloc_models.mapping'],
     'poselib': ['vloc_models.solvers.pnp'],
     'cv2': ['vloc_models.frames', 'vloc_models.metrics.pictures'],
     'argparse': ['vloc_models.commands'],

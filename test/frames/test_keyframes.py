@@ -37,6 +37,14 @@ def numbers(keyframes: list[Keyframe]) -> list[int]:
     return [(k.stamp_ns - 10**18) // 200_000_000 for k in keyframes]
 
 
+def test_colours_where_they_are_asked_for(gallery: Any) -> None:
+    plain, coloured = (read_keyframes(gallery, 3, SHORT, colour=c) for c in (False, True))
+    assert all(k.image is None for k in plain)
+    for keyframe, other in zip(coloured, plain, strict=True):
+        assert keyframe.image is not None
+        assert (to_grey(keyframe.image) == other.grey).all()
+
+
 def test_all_where_there_are_few(gallery: Any) -> None:
     seen: list[tuple[int, int]] = []
     keyframes = read_keyframes(gallery, 44, SHORT, lambda *x: seen.append(x))

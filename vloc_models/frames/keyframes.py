@@ -25,6 +25,7 @@ class Keyframe:
     camera: Camera
     T_map_cam: Array  # [4, 4]
     depth: NDArray[np.float16] | None = None  # [H, W] metres, NaN where unknown
+    image: NDArray[np.uint8] | None = None  # [H, W, 3] RGB, where it was asked for
 
     @property
     def T_cam_map(self) -> Array:
@@ -54,6 +55,7 @@ def read_keyframes(
     limit: int,
     short_side_px: int,
     report: Callable[[int, int], None] = lambda done, total: None,
+    colour: bool = False,
 ) -> list[Keyframe]:
     """The pictures that have a pose, at most ``limit`` of them, evenly along the way.
 
@@ -62,6 +64,7 @@ def read_keyframes(
         limit: they stay in memory, about a megabyte each with depth.
         short_side_px: of the pictures kept.
         report: called with how many frames were read, and of how many.
+        colour: keep the colours too; another megabyte each.
 
     Raises:
         BagError: if no picture has a pose.
@@ -75,9 +78,8 @@ def read_keyframes(
         for view in (working_view(v, short_side_px) for v in frame.views):
             depth = None if view.depth is None else view.depth.astype(np.float16)
             T_map_cam = frame.T_map_base @ view.T_base_cam
-            keyframes.append(
-                Keyframe(frame.stamp_ns, to_grey(view.image), view.camera, T_map_cam, depth)
-            )
+            grey, image = to_grey(view.image), view.image if colour else None
+            keyframes.append(Keyframe(frame.stamp_ns, grey, view.camera, T_map_cam, depth, image))
     if not keyframes:
         raise BagError(
             'no picture has a pose', 'look with "vloc info" where poses could come from'
