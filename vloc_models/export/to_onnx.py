@@ -21,9 +21,11 @@ from vloc_models.checks import check_shape
 from vloc_models.errors import ExportError
 from vloc_models.networks.ace import Head, normalised
 from vloc_models.networks.encoder import LiteEncoder
+from vloc_models.networks.hscnet import Hscnet
 
 OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
 MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
+DENSE_OUTPUTS = ('points', 'sure')
 OPEN = ('H', 'W', 'h', 'w')  # axes that may have any size
 
 _LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as OpenCV's
@@ -59,6 +61,24 @@ class GridHead(nn.Module):
         return points.T.reshape(1, 3, sizes['h'], sizes['w'])
 
 
+class DenseHead(nn.Module):
+    """A network that finds map points in a camera's image by itself."""
+
+    def __init__(self, network: Hscnet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map points [1, 3, h, w], metres, and the likelihood [1, 1, h, w] of their regions.
+
+        Args:
+            image: uint8 [1, H, W, 3] RGB.
+        """
+        check_shape(image, '1 H W 3', 'image')
+        output = self.network(image.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        return self.network.points(output), self.network.sure(output)
+
+
 def encoder_outputs(encoder: nn.Module) -> tuple[str, ...]:
     """The names of what an encoder gives."""
     return ('features', 'sure') if isinstance(encoder, LiteEncoder) else ('features',)
@@ -74,6 +94,12 @@ def head_graph(head: Head) -> bytes:
     """``GridHead`` as a graph, ``features`` to ``points``; ExportError if it is not rounded."""
     features = torch.zeros(1, head.config.in_channels, 5, 7)
     return _graph(GridHead(head), features, 'features', ('points',), '1 C h w')
+
+
+def dense_head_graph(network: Hscnet) -> bytes:
+    """``DenseHead`` as a graph of ``image``, to ``DENSE_OUTPUTS``; ExportError if not rounded."""
+    image = torch.zeros(1, 72, 104, 3, dtype=torch.uint8)
+    return _graph(DenseHead(network), image, 'image', DENSE_OUTPUTS, '1 H W 3')
 
 
 @torch.no_grad()
