@@ -11,21 +11,26 @@ from torch import nn
 
 from vloc_models.engines.probe import CASES, make_probe
 from vloc_models.engines.torch_engine import TorchEngine
-from vloc_models.export.to_onnx import GridHead, ImageEncoder, encoder_outputs
+from vloc_models.export.to_onnx import (
+    DENSE_OUTPUTS,
+    DenseHead,
+    GridHead,
+    ImageEncoder,
+    encoder_outputs,
+)
 from vloc_models.networks.ace import Head
+from vloc_models.networks.hscnet import Hscnet
 
 IMAGE = (40, 48)  # H, W: the least that still has 2x2 cells at stride 32
 GRID = (3, 4)  # h, w
+TRIED = 64  # pictures, of which those with the clearest classes become a probe
 
 
 def encoder_probe(encoder: nn.Module, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     """``input_image`` uint8 [4, H, W, 3], of squares and noise, and what comes of it."""
-    H, W = IMAGE
-    squares = rng.integers(0, 256, (CASES, H // 8, W // 8, 3)).repeat(8, 1).repeat(8, 2)
-    image = (squares + rng.normal(0, 12, squares.shape)).clip(0, 255).astype(np.uint8)
     return make_probe(
         TorchEngine(ImageEncoder(encoder), ('image',), encoder_outputs(encoder)),
-        {'image': image},
+        {'image': _pictures(CASES, rng)},
     )
 
 
@@ -37,3 +42,25 @@ def head_probe(head: Head, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         TorchEngine(GridHead(head), ('features',), ('points',)),
         {'features': features.astype(np.float32)},
     )
+
+
+@torch.no_grad()
+def dense_head_probe(network: Hscnet, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """``input_image`` uint8 [4, H, W, 3], and the ``output_points`` and ``output_sure`` of it.
+
+    Where two classes are about as likely, engines may rightly differ, and then by metres. So many
+    pictures are tried, and those taken whose least clear cell is clearest.
+    """
+    tried = _pictures(TRIED, rng)
+    output = network(to_unit(torch.from_numpy(tried)))
+    best = np.argsort(-_clearness(output.logits, TRIED), kind='stable')[:CASES]
+    return make_probe(
+        TorchEngine(DenseHead(network), ('image',), DENSE_OUTPUTS), {'image': tried[best]}
+    )
+
+
+def _pictures(count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Of squares and noise, [count, H, W, 3]."""
+    H, W = IMAGE
+    squares = rng.integers(0, 256, (count, H // 8, W // 8, 3)).repeat(8, 1).repeat(8, 2)
+    return (squares + rng.normal(0, 12, squares.shape)).clip(0, 255).astype(np.uint8)

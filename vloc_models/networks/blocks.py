@@ -45,10 +45,10 @@ class Up(nn.Module):
         return F.elu(self.conv(x)[..., : beside.shape[2], : beside.shape[3]])
 
 
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Float [B, classes, h, w] of ``labels`` [B, h, w]; all 0 where the label is -1."""
+def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[B, classes, h, w] of ``labels`` [B, h, w]; all 0 where the label is -1."""
     every = torch.arange(classes, device=labels.device)[:, None, None]
-    return (labels[:, None] == every).float()
+    return (labels[:, None] == every).to(dtype)
 
 
 class Film(nn.Module):

@@ -197,13 +197,13 @@ class Hscnet(nn.Module):
         for_coarse, for_fine, for_regressor = self.context(features)
         coarse = self.coarse(for_coarse)
         region = coarse.argmax(1) if labels is None else labels[:, 0]
-        known = one_hot(region, self.config.classes[0])
+        known = one_hot(region, self.config.classes[0], image.dtype)
         fine = self.fine(for_fine, known)
         part = fine.argmax(1) if labels is None else labels[:, 1]
         residual = None
         if self.regressor is not None:
-            known = torch.cat([known, one_hot(part, self.config.classes[1])], 1)
-            residual = self.regressor(for_regressor, known)
+            also = one_hot(part, self.config.classes[1], image.dtype)
+            residual = self.regressor(for_regressor, torch.cat([known, also], 1))
         return HscnetOutput((coarse, fine), torch.stack([region, part], 1), residual)
 
     def points(self, output: HscnetOutput) -> Tensor:
