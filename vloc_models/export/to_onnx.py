@@ -21,7 +21,7 @@ from vloc_models.checks import check_shape
 from vloc_models.errors import ExportError
 from vloc_models.networks.ace import Head, normalised
 from vloc_models.networks.encoder import LiteEncoder
-from vloc_models.networks.hscnet import Hscnet
+from vloc_models.networks.hscnet import Hscnet, centred
 
 OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
 MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
@@ -75,7 +75,7 @@ class DenseHead(nn.Module):
             image: uint8 [1, H, W, 3] RGB.
         """
         check_shape(image, '1 H W 3', 'image')
-        output = self.network(image.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        output = self.network(centred(image.permute(0, 3, 1, 2)))
         return self.network.points(output), self.network.sure(output)
 
 

@@ -29,6 +29,11 @@ STRIDE = 8
 _TRUNK_STRIDES = (1, 2, 2, 1, 2, 1, 1, 1)
 
 
+def centred(rgb: Tensor) -> Tensor:
+    """Colours of 0..255 as the network wants them, -1..1."""
+    return rgb.float() / 127.5 - 1
+
+
 @dataclass(frozen=True)
 class Widths:
     """Channels of the layers; the names in brackets are the published code's."""
