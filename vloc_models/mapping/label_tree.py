@@ -50,7 +50,8 @@ class LabelTree:
 def leaf_of(path: NDArray[np.int64], branching: Sequence[int]) -> NDArray[np.int64]:
     """The leaf's number [N] of paths [N, L]."""
     check_shape(path, 'N L', 'path', L=len(branching))
-    return np.ravel_multi_index(tuple(path.T), tuple(branching)).astype(np.int64)
+    leaf = np.ravel_multi_index(tuple(path.T), tuple(branching))
+    return np.asarray(leaf, np.int64)
 
 
 def grow(
@@ -87,6 +88,15 @@ def grow(
         parts = [_clusters(points[node == n], size, rng) for n in range(len(levels[-1]))]
         levels.append(np.concatenate(parts))
     return LabelTree(sizes, tuple(levels))
+
+
+def scenes_of(centres: Array, count: int, seed: int) -> NDArray[np.int64]:
+    """The scene [K] of cameras at ``centres`` [K, 3]: so many groups of neighbours."""
+    check_shape(centres, 'K 3', 'centres')
+    if count == 1:
+        return np.zeros(len(centres), np.int64)
+    middles = _clusters(centres, count, np.random.default_rng([11, seed]))
+    return np.asarray(KDTree(middles).query(centres)[1], np.int64)
 
 
 def _clusters(points: Array, count: int, rng: np.random.Generator) -> Array:
