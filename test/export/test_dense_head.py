@@ -58,9 +58,8 @@ def agree(net: Hscnet, graph: bytes, sizes: tuple[tuple[int, int], ...]) -> None
 
 
 def test_a_graph_at_any_size(exported: bytes) -> None:
-    agree(
-        network(), exported, ((72, 104), (48, 64), (97, 161), (45, 61), (8, 8), (1, 1), (120, 9))
-    )
+    sizes = (72, 104), (48, 64), (97, 161), (45, 61), (8, 8), (1, 1), (120, 9)
+    agree(network(), exported, sizes)
 
 
 def test_a_graph_without_classes() -> None:
@@ -87,10 +86,8 @@ def test_it_takes_colours_of_bytes(exported: bytes) -> None:
 def test_axes_are_open_and_centres_exact(exported: bytes) -> None:
     graph = onnx.load_from_string(exported).graph
     (image,) = graph.input
-    axes = [
-        [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim]
-        for x in (image, *graph.output)
-    ]
+    borders = [x.type.tensor_type.shape.dim for x in (image, *graph.output)]
+    axes = [[d.dim_param or d.dim_value for d in dims] for dims in borders]
     assert axes == [[1, 'H', 'W', 3], [1, 3, 'h', 'w'], [1, 1, 'h', 'w']]
     weights = [onnx.numpy_helper.to_array(x) for x in graph.initializer]
     centre = network().centre.numpy()
@@ -107,14 +104,8 @@ def test_a_probe_finds_other_weights(exported: bytes) -> None:
     engine = OnnxEngine(exported, 'head.onnx')
     probe = dense_head_probe(network(), rng())
     assert check_probe(engine, probe, 'probe.npz') < 1e-4
-    for name in (
-        'trunk.0.0.weight',
-        'coarse.out.weight',
-        'fine.out.weight',
-        'regressor.out.weight',
-        'regressor.generator.0.0.weight',
-        'centre',
-    ):
+    layers = 'trunk.0.0', 'coarse.out', 'fine.out', 'regressor.out', 'regressor.generator.0.0'
+    for name in (*(f'{layer}.weight' for layer in layers), 'centre'):
         other = network()
         with torch.no_grad():
             weight = other.state_dict()[name]
