@@ -12,11 +12,10 @@ from vloc_models.engines.onnx_engine import OnnxEngine
 from vloc_models.engines.probe import check_probe
 from vloc_models.engines.torch_engine import TorchEngine
 from vloc_models.errors import ExportError, MapError
-from vloc_models.export.parity import dense_head_probe
+from vloc_models.export.parity import head_probe
 from vloc_models.export.to_onnx import (
-    DENSE_OUTPUTS,
     DenseHead,
-    dense_head_graph,
+    head_graph,
     round_to_half,
 )
 from vloc_models.networks.hscnet import Hscnet, HscnetConfig, Widths
@@ -38,12 +37,12 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope='module')
 def exported() -> bytes:
-    return dense_head_graph(network())
+    return head_graph(network())
 
 
 def agree(net: Hscnet, graph: bytes, sizes: tuple[tuple[int, int], ...]) -> None:
     engine = OnnxEngine(graph, 'head.onnx')
-    reference = TorchEngine(DenseHead(net), ('image',), DENSE_OUTPUTS)
+    reference = TorchEngine(DenseHead(net), ('image',), ('points', 'sure'))
     assert engine.inputs == ('image',)
     assert engine.outputs == ('points', 'sure')
     for H, W in sizes:
@@ -64,9 +63,9 @@ def test_a_graph_at_any_size(exported: bytes) -> None:
 
 def test_a_graph_without_classes() -> None:
     net = network(config=replace(CONFIG, classified=False))
-    graph = dense_head_graph(net)
+    graph = head_graph(net)
     agree(net, graph, ((72, 104), (45, 61)))
-    probe = dense_head_probe(net, rng())
+    probe = head_probe(net, rng())
     assert (probe['output_sure'] == 1).all()
     assert check_probe(OnnxEngine(graph, 'head.onnx'), probe, 'probe.npz') < 1e-4
 
@@ -96,13 +95,13 @@ def test_axes_are_open_and_centres_exact(exported: bytes) -> None:
 
 def test_weights_must_be_rounded_first() -> None:
     with pytest.raises(ExportError, match='round_to_half'):
-        dense_head_graph(Hscnet(CONFIG, torch.zeros(20, 3)))
+        head_graph(Hscnet(CONFIG, torch.zeros(20, 3)))
 
 
 def test_a_probe_finds_other_weights(exported: bytes) -> None:
     """Of any level, of the regressor, and other centres."""
     engine = OnnxEngine(exported, 'head.onnx')
-    probe = dense_head_probe(network(), rng())
+    probe = head_probe(network(), rng())
     assert check_probe(engine, probe, 'probe.npz') < 1e-4
     layers = 'trunk.0.0', 'coarse.out', 'fine.out', 'regressor.out', 'regressor.generator.0.0'
     for name in (*(f'{layer}.weight' for layer in layers), 'centre'):
@@ -111,15 +110,15 @@ def test_a_probe_finds_other_weights(exported: bytes) -> None:
             weight = other.state_dict()[name]
             weight.copy_(weight.roll(1, 0))
         with pytest.raises(MapError, match='differs by'):
-            check_probe(engine, dense_head_probe(other, rng()), 'probe.npz')
+            check_probe(engine, head_probe(other, rng()), 'probe.npz')
 
 
 def test_a_probe_is_small_always_the_same_and_has_clear_classes() -> None:
     """Its pictures are those in which no cell's choice is close."""
     net = network()
-    probe = dense_head_probe(net, rng())
+    probe = head_probe(net, rng())
     raw = npz.pack(probe)
-    assert raw == npz.pack(dense_head_probe(net, rng()))
+    assert raw == npz.pack(head_probe(net, rng()))
     assert len(raw) < 100_000
     assert probe['input_image'].shape == (4, 40, 48, 3)
     assert probe['output_points'].shape == (4, 3, 5, 6)
@@ -138,4 +137,4 @@ def test_a_probe_is_small_always_the_same_and_has_clear_classes() -> None:
 
 def test_one_class_of_a_level_is_no_fault() -> None:
     net = network(config=replace(CONFIG, branching=(1, 4)))
-    assert np.isfinite(dense_head_probe(net, rng())['output_points']).all()
+    assert np.isfinite(head_probe(net, rng())['output_points']).all()
