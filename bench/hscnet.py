@@ -116,9 +116,9 @@ def main(options: Options) -> None:
     told = dict[str, dict[str, Figures]]()
     if unknown := set(options.networks) - set(_networks(1, 1, 0)):
         raise VlocError(f'--networks {" ".join(sorted(unknown))}', 'see --help for what there is')
-    if options.json:
-        check_outputs([options.json], Path(tempfile.gettempdir()))
     with _folder(options.keep) as folder:
+        if options.json:
+            check_outputs([options.json], folder / 'rendered')
         for place in _places(options, folder):
             told[place.name] = _measured(place, options, folder)
             save(_summary(told) | {'places': told}, options.json)
