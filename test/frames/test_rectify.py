@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vloc_models.errors import BagError, VlocError
-from vloc_models.frames.rectify import Rectified, pinhole_for
+from vloc_models.frames.rectify import Rectified, pinhole_for, size_for
 from vloc_models.geometry.camera import Camera
 
 PLAIN = Camera(640, 480, 525, 525, 319.5, 239.5)
@@ -35,7 +35,7 @@ def directions(camera: Camera) -> np.ndarray:
 
 
 def test_a_pinhole_of_the_same_shape_is_the_resized_camera() -> None:
-    found, wanted = pinhole_for(PLAIN, 192), PLAIN.resized(256, 192)
+    found, wanted = pinhole_for(PLAIN, size_for(PLAIN, 192)), PLAIN.resized(256, 192)
     assert (found.width, found.height, found.model) == (256, 192, 'pinhole')
     np.testing.assert_allclose(found.K, wanted.K, atol=1e-9)
 
@@ -43,7 +43,7 @@ def test_a_pinhole_of_the_same_shape_is_the_resized_camera() -> None:
 @pytest.mark.parametrize('name', CAMERAS)
 def test_the_pinhole_is_filled(name: str) -> None:
     camera = CAMERAS[name]
-    pinhole = pinhole_for(camera, 192)
+    pinhole = pinhole_for(camera, size_for(camera, 192))
     assert pinhole.width % 32 == pinhole.height % 32 == 0
     assert abs(min(pinhole.width, pinhole.height) - 192) < 32
     pixels = Rectified(camera, pinhole).pixels
@@ -59,7 +59,7 @@ def test_the_pinhole_is_filled(name: str) -> None:
 @pytest.mark.parametrize('name', CAMERAS)
 def test_pictures_look_where_the_pinhole_looks(name: str) -> None:
     camera = CAMERAS[name]
-    pinhole = pinhole_for(camera, 192)
+    pinhole = pinhole_for(camera, size_for(camera, 192))
     found = Rectified(camera, pinhole).image(directions(camera))
     off = np.abs(found.astype(float) - directions(pinhole))
     assert np.median(off) < 1.5
@@ -69,7 +69,7 @@ def test_pictures_look_where_the_pinhole_looks(name: str) -> None:
 @pytest.mark.parametrize('name', CAMERAS)
 def test_depth_comes_back_to_the_pixels_it_belongs_to(name: str) -> None:
     camera = CAMERAS[name]
-    pinhole = pinhole_for(camera, 192)
+    pinhole = pinhole_for(camera, size_for(camera, 192))
     rectified = Rectified(camera, pinhole)
     found = rectified.depth_back(plane(pinhole))
     known = np.isfinite(found)
@@ -82,7 +82,7 @@ def test_depth_comes_back_to_the_pixels_it_belongs_to(name: str) -> None:
 
 
 def test_depth_is_not_mixed_across_an_edge_nor_out_of_nan() -> None:
-    pinhole = pinhole_for(PLAIN, 96)
+    pinhole = pinhole_for(PLAIN, size_for(PLAIN, 96))
     depth = np.full((96, 128), 1, np.float32)
     depth[:, 64:] = 4
     depth[:20] = np.nan
@@ -107,15 +107,17 @@ def test_labels_are_never_mixed_and_ignored_outside() -> None:
 def test_fine_detail_is_averaged_not_skipped() -> None:
     """A chessboard of pixels is grey from afar."""
     board = np.where(np.indices((480, 640)).sum(0) % 2, 255, 0).astype(np.uint8)
-    found = Rectified(PLAIN, pinhole_for(PLAIN, 96)).image(board)
+    found = Rectified(PLAIN, pinhole_for(PLAIN, size_for(PLAIN, 96))).image(board)
     assert np.abs(found[2:-2, 2:-2].astype(int) - 127).max() < 20
 
 
 def test_what_cannot_be() -> None:
     with pytest.raises(VlocError, match='8 px are too small'):
-        pinhole_for(PLAIN, 8)
+        size_for(PLAIN, 8)
     beside = Camera(640, 480, 500, 500, 2000, 240)  # the optical axis is not on the picture
     with pytest.raises(BagError, match='sees nothing'):
-        pinhole_for(beside, 96)
+        pinhole_for(beside, size_for(beside, 96))
     with pytest.raises(VlocError, match='depth has shape'):
-        Rectified(PLAIN, pinhole_for(PLAIN, 96)).depth_back(np.ones((10, 10), np.float32))
+        Rectified(PLAIN, pinhole_for(PLAIN, size_for(PLAIN, 96))).depth_back(
+            np.ones((10, 10), np.float32)
+        )

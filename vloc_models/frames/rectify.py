@@ -25,16 +25,15 @@ _IGNORE = 255  # the label of pixels outside
 _FINE = 0.6  # pictures that are made smaller than so are shrunk by areas first
 
 
-def pinhole_for(camera: Camera, short_side_px: int) -> Camera:
-    """The pinhole camera that sees as much as sensible of what ``camera`` sees.
+def size_for(camera: Camera, short_side_px: int) -> tuple[int, int]:
+    """Width and height of about the camera's shape, multiples of 32.
 
     Args:
         camera: of any model.
-        short_side_px: about how many pixels its shorter side has; both become multiples of 32.
+        short_side_px: about how many pixels the shorter side has.
 
     Raises:
         VlocError: if the size makes no sense.
-        BagError: if the lens model tells no field of view around the optical axis.
     """
     if short_side_px < _MULTIPLE:
         raise VlocError(f'pictures of {short_side_px} px are too small', f'give {_MULTIPLE} px')
@@ -43,6 +42,19 @@ def pinhole_for(camera: Camera, short_side_px: int) -> Camera:
         max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE
         for side in (camera.width, camera.height)
     )
+    return width, height
+
+
+def pinhole_for(camera: Camera, size: tuple[int, int]) -> Camera:
+    """The pinhole camera that sees as much as sensible of what ``camera`` sees.
+
+    Args:
+        camera: of any model.
+        size: width and height of its pictures; another shape has pixels that are not square.
+
+    Raises:
+        BagError: if the lens model tells no field of view around the optical axis.
+    """
     along = np.linspace(0, 1, 65)
     u, v = along * camera.width - 0.5, along * camera.height - 0.5
     least, most = np.full_like(u, -0.5), np.ones_like(u)
@@ -56,6 +68,7 @@ def pinhole_for(camera: Camera, short_side_px: int) -> Camera:
             'around the optical axis',
             'calibrate the camera and publish a valid camera_info, or give it with --camera',
         )
+    width, height = size
     fx, fy = width / (left + right), height / (top + bottom)
     return Camera(width, height, fx, fy, fx * left - 0.5, fy * top - 0.5)
 
