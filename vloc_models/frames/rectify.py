@@ -104,8 +104,8 @@ class Rectified:
     def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The classes [H, W] as the pinhole sees them, nearest; 255 outside."""
         self._check(labels, self.camera, 'labels')
-        at, inside = self.pixels.round().astype(int), self._seen
-        u, v = (at * inside[..., None]).transpose(2, 0, 1)
+        inside = _within(self.pixels, self.camera)
+        u, v = np.moveaxis(self.pixels.round().astype(int), -1, 0) * inside
         return np.where(inside, labels[v, u], _IGNORE).astype(np.uint8)
 
     def depth_back(self, depth: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -141,10 +141,6 @@ class Rectified:
         return np.nan_to_num(self.camera.project(rays), nan=-1e6)
 
     @cached_property
-    def _seen(self) -> NDArray[np.bool_]:
-        return _within(self.pixels, self.camera)
-
-    @cached_property
     def _shrunk(self) -> tuple[Camera, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """The camera at about the pinhole's resolution, and where its pixels are: u, v [h, w]."""
         scale = max(self.pinhole.fx / self.camera.fx, self.pinhole.fy / self.camera.fy)
@@ -175,4 +171,4 @@ def _size(camera: Camera) -> dict[str, int]:
 def _within(pixels: Array, camera: Camera) -> NDArray[np.bool_]:
     """Whether pixels [..., 2] are on the picture, up to the outer edges of its pixels."""
     size = np.array([camera.width, camera.height])
-    return ((pixels >= -0.5) & (pixels <= size - 0.5)).all(-1)
+    return np.all((pixels >= -0.5) & (pixels <= size - 0.5), axis=-1)

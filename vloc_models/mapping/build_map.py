@@ -5,7 +5,6 @@ was and ends with the same map. The self-test asks the head as it was before it 
 blocks; then training goes on with all pictures, so that the map is no worse than its test.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -25,16 +24,23 @@ from vloc_models.export.to_onnx import head_graph, round_to_half
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.frames.source import FrameSource
 from vloc_models.mapping.calibrate import blocks_of
-from vloc_models.mapping.check_poses import check_poses
+from vloc_models.mapping.check_recording import check_recording
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.refine import Refined, refine
+from vloc_models.mapping.self_depth import (
+    DepthKind,
+    SelfDepthConfig,
+    Teacher,
+    depth_chosen,
+    with_self_depth,
+)
 from vloc_models.mapping.self_test import NOT_TESTED, SelfTest, self_test
 from vloc_models.mapping.sightings import Sightings, look
 from vloc_models.mapping.triangulate import triangulate
 from vloc_models.mapping.twins import with_twins
-from vloc_models.mapping.work import Work
+from vloc_models.mapping.work import Work, fingerprint
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
 from vloc_models.networks.ace import Head
 from vloc_models.solvers.landmarks import Landmarks
@@ -66,6 +72,9 @@ class MappingConfig:
     """Pictures kept in memory, evenly along the way."""
     min_images: int = 10
     """Fewer are no recording of a place."""
+    depth: DepthKind = 'auto'
+    """auto: what the recording has; sensor: a sensor's; self: learned from its pictures, where no
+    sensor is needed (minutes); none."""
     instant: bool = False
     """No training: landmarks only, in seconds."""
     tested_share: float = 0.6
@@ -73,6 +82,7 @@ class MappingConfig:
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     training: AceTraining = field(default_factory=AceTraining)
+    self_depth: SelfDepthConfig = field(default_factory=SelfDepthConfig)
     landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
 
@@ -127,8 +137,10 @@ def build_map(
             config.max_images,
             encoder.record.short_side_px,
             lambda done, total: report('reading', done, total),
+            colour=config.depth == 'self',
         )
-        _check_recording(keyframes, encoder, config)
+        keyframes = depth_chosen(keyframes, config.depth)
+        check_recording(keyframes, encoder, config.min_images)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)
@@ -152,6 +164,11 @@ def _check_device(device: str) -> None:
 
 def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     learned, asked = _blocks(build)
+    if build.config.depth == 'self':
+        teacher = Teacher(
+            build.encoder, build.config.self_depth, build.config.device, build.report
+        )
+        build = replace(build, keyframes=with_self_depth(build.keyframes, learned, teacher, work))
     sightings = _sightings(build, work)
     tested = _measured(build, sightings.of(learned))
     known = _measured(build, sightings) if asked.any() else tested
@@ -183,7 +200,7 @@ def _trained(
     learned, asked = blocks
     buffer = _buffer(build, work, before.depth_scale)
     pictures = pictures_of(build.keyframes)
-    training = _fitting(config.training, buffer).for_pictures(len(build.keyframes))
+    training = _fitting(build, buffer).for_pictures(len(build.keyframes))
     first, second = _phases(training, config.tested_share, bool(asked.any()))
     device = config.device
     head = train_head(
@@ -211,35 +228,9 @@ def _trained(
     return replace(parts, head=head), tests
 
 
-def _check_recording(
-    keyframes: list[Keyframe], encoder: ChosenEncoder, config: MappingConfig
-) -> None:
-    if len(keyframes) < config.min_images:
-        raise BagError(
-            f'{len(keyframes)} pictures with a pose are too few for a map',
-            f'record at least {config.min_images}, from many places',
-        )
-    spread = np.array([k.grey[::8, ::8].std() for k in keyframes])
-    if np.median(spread) < 2:
-        raise BagError(
-            f'{(spread < 2).sum()} of {len(keyframes)} pictures are of one colour',
-            'was the lens covered, or the light off? record the place again',
-        )
-    first = keyframes[0].grey
-    if all(k.grey.shape == first.shape and (k.grey == first).all() for k in keyframes[1:]):
-        raise BagError('all pictures are the same', 'does the camera driver repeat one picture?')
-    check_poses(keyframes, encoder)
-
-
 def _fingerprint(build: _Build) -> str:
-    """Changes with anything the map depends on."""
-    digest = hashlib.sha256(config.to_yaml(build.config).encode())
-    digest.update(f'{__version__} {build.encoder.record.sha256}'.encode())
-    for k in build.keyframes:
-        digest.update(f'{k.stamp_ns} {k.camera}'.encode() + k.T_map_cam.tobytes())
-        digest.update(k.grey[::16, ::16].tobytes())
-        digest.update(b'' if k.depth is None else k.depth[::16, ::16].tobytes())
-    return digest.hexdigest()
+    settings = config.to_yaml(build.config), __version__, build.encoder.record.sha256
+    return fingerprint(settings, build.keyframes)
 
 
 def _sightings(build: _Build, work: Work) -> Sightings:
@@ -295,10 +286,12 @@ def _blocks(build: _Build) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return held_out(count, build.config.held_out)
 
 
-def _fitting(training: AceTraining, buffer: Buffer) -> AceTraining:
-    """With a head that takes the encoder's features, however many there are."""
-    channels = buffer.features.shape[1]
-    return replace(training, head=replace(training.head, in_channels=channels))
+def _fitting(build: _Build, buffer: Buffer) -> AceTraining:
+    """With a head that takes the encoder's features, and lets go of depth that is learned."""
+    training, channels = build.config.training, buffer.features.shape[1]
+    until = build.config.self_depth.until if any(k.learned for k in build.keyframes) else 1.0
+    head = replace(training.head, in_channels=channels)
+    return replace(training, head=head, depth_until=min(until, training.depth_until))
 
 
 def _phases(

@@ -93,7 +93,7 @@ def _asked(
     uv = other.camera.project(points)
     size = np.array([other.camera.width, other.camera.height])
     with np.errstate(invalid='ignore'):
-        inside = ((uv > -0.5) & (uv < size - 0.5)).all(-1)
+        inside: NDArray[np.bool_] = np.all((uv > -0.5) & (uv < size - 0.5), axis=-1)
         at = np.where(inside[..., None], uv, 0).round().astype(int)
         there = np.where(inside, other.depth[at[..., 1], at[..., 0]], np.nan).astype(np.float64)
         back = se3.apply(

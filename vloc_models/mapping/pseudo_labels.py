@@ -105,7 +105,7 @@ def _clustered(
     """Clusters [M, h, w] of the encoder's features, those between cells interpolated."""
     some = np.unique(np.linspace(0, len(keyframes) - 1, _PICTURES).astype(int))
     cells = np.concatenate([encoder(keyframes[n].grey).features[::4] for n in some])
-    found = MiniBatchKMeans(classes, batch_size=4096, n_init=3, random_state=seed)
+    found = MiniBatchKMeans(classes, batch_size=4096, random_state=seed)
     found.fit(cells.astype(np.float32))
     centres = np.asarray(found.cluster_centers_, np.float32)
     pairs = zip(keyframes, rectified, strict=True)

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from vloc_models.errors import VlocError
+from vloc_models.errors import BagError, VlocError
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.frames.rectify import Rectified, pinhole_for, size_for
 from vloc_models.geometry.camera import Camera
@@ -36,6 +36,7 @@ from vloc_models.training.video import Video
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
+DepthKind = Literal['auto', 'sensor', 'self', 'none']
 Report = Callable[[str, int, int], None]  # step in words, done, of how many
 
 
@@ -115,20 +116,42 @@ class SelfDepth:
         return border | np.isin(labels, self.config.moving_classes)
 
 
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """How depth is learned."""
+
+    encoder: ChosenEncoder  # tells what looks alike
+    config: SelfDepthConfig
+    device: str = 'cpu'
+    report: Report = lambda step, done, total: None
+
+
+def depth_chosen(keyframes: list[Keyframe], kind: DepthKind) -> list[Keyframe]:
+    """The pictures with no other depth than wanted.
+
+    Raises:
+        BagError: if a sensor's is wanted, and there is none.
+    """
+    if kind == 'auto':
+        return keyframes
+    if kind == 'sensor' and not any(k.depth is not None and not k.learned for k in keyframes):
+        raise BagError(
+            'no depth of a sensor', 'name its topic with --depth-topics, or give --depth auto'
+        )
+    kept = {'none': None, 'sensor': False, 'self': True}[kind]
+    return [k if k.learned is kept else replace(k, depth=None, learned=False) for k in keyframes]
+
+
 def learn_depth(
-    keyframes: Sequence[Keyframe],
-    encoder: ChosenEncoder,
-    config: SelfDepthConfig,
-    device: str,
-    checkpoint: Path | None = None,
-    report: Report = lambda step, done, total: None,
+    keyframes: Sequence[Keyframe], teacher: Teacher, checkpoint: Path | None = None
 ) -> SelfDepth:
     """Learn from pictures with colours and poses.
 
     Raises:
         VlocError: if nothing can be learned from them, or classes are wrong.
     """
-    training = config.training
+    config = teacher.config
+    encoder, training = teacher.encoder, config.training
     size = size_for(keyframes[0].camera, config.short_side_px)
     rectifier = _rectifier(size)
     rectified = [rectifier(k.camera) for k in keyframes]
@@ -147,33 +170,38 @@ def learn_depth(
     network = train_fsre(
         video,
         training,
-        device,
+        teacher.device,
         checkpoint,
-        lambda step, loss: report('learning depth', step, steps),
+        lambda step, loss: teacher.report('learning depth', step, steps),
     )
-    return SelfDepth(network.to(device), config, size, exact)
+    return SelfDepth(network.to(teacher.device), config, size, exact)
 
 
 def with_self_depth(
-    keyframes: Sequence[Keyframe],
+    keyframes: list[Keyframe],
     learned: NDArray[np.bool_],
-    learn: Callable[[Sequence[Keyframe]], SelfDepth],
+    teacher: Teacher,
     work: Work,
-    report: Report = lambda step, done, total: None,
 ) -> list[Keyframe]:
     """The pictures with depth that was learned from some of them, without their colours.
 
     Args:
-        keyframes: M pictures with colours; a sensor's depth is replaced.
+        keyframes: M pictures with colours. Where all have learned depth from their recording
+            already ("vloc depth" wrote it), that is kept.
         learned: [M] those to learn from; the others are held out.
-        learn: ``learn_depth`` of a recording.
-        work: keeps what is found.
-        report: called as the work goes on.
+        teacher: how.
+        work: keeps what is found, so that work that was broken off goes on.
+
+    Raises:
+        VlocError: if nothing can be learned from them, or classes are wrong.
     """
+    if all(k.learned for k in keyframes):
+        return keyframes
     kept = work.load('self_depth')
     if kept is None:
         chosen = [k for k, use in zip(keyframes, learned, strict=True) if use]
-        kept = _told(keyframes, learned, learn(chosen), report)
+        network = learn_depth(chosen, teacher, work.folder / 'depth.pt')
+        kept = _told(keyframes, learned, network, teacher.report)
         work.save('self_depth', kept)
     _, height, width = kept['depth'].shape
     rectifier = _rectifier((width, height))
