@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vloc_models.networks.fsre import Fsre
-from vloc_models.training.fsre import FsreTraining, predict_depth, train_fsre
+from vloc_models.training.fsre import FsreTraining, Video, predict_depth, train_fsre
 
 Variant = Literal['full', 'no triplet', 'no attention', 'plain']
 Scores = dict[str, float | None]
@@ -83,21 +84,69 @@ def main(options: Options) -> None:
     for seed in options.worlds:
         cases[f'world {seed}'] = lambda seed=seed: world(seed, options.seconds)
     for name, read in cases.items():
-        material = read()
-        train, asked = split(len(material.images), options.held)
-        told[name] = {'constant': constant(material, train, asked)}
+        case = _Case(options, name, read())
+        told[name] = case.told
         for seed in range(options.seeds):
             for variant in options.only:
-                scores = told[name].setdefault(variant, {'runs': []})
-                scores['runs'].append(_run(options, name, material, variant, seed))
-                scores |= summary(scores['runs'])
-                Console(stderr=True).print(f'{name}, {variant}, seed {seed}:', scores['runs'][-1])
+                case.measure(variant, seed)
                 save(_headline(told) | told, options.json)
-        Console().print(table(name, told[name]))
+        Console().print(table(name, case.told))
 
 
-def recipe(config: FsreTraining, variant: Variant, seed: int, classes: int) -> FsreTraining:
-    """A variant of a recipe."""
+class _Case:
+    """One recording, and what is known of it so far."""
+
+    def __init__(self, options: Options, name: str, material: Material) -> None:
+        self.options, self.name, self.material = options, name, material
+        self.train, self.asked = split(len(material.images), options.held)
+        self.classes = options.clusters if material.labels is None else EXACT_CLASSES
+        self.told: dict[str, Any] = {'constant': constant(material, self.train, self.asked)}
+
+    def measure(self, variant: Variant, seed: int) -> None:
+        """Add the scores of one network, perhaps of an earlier call."""
+        options = self.options
+        config = recipe(options, variant, seed, self.classes)
+        scores = None
+        if options.keep:
+            told = f'{self.name} {options.size} {options.held} {options.seconds} {config}'
+            digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+            name = f'{self.name}_{variant}_{seed}_{digest}.json'.replace(' ', '_')
+            options.keep.mkdir(parents=True, exist_ok=True)
+            file = options.keep / name
+            if file.exists():
+                scores = json.loads(file.read_text('utf-8'))
+            else:
+                save(scores := self._run(config), file)
+        runs = self.told.setdefault(variant, {'runs': []})['runs']
+        runs.append(scores or self._run(config))
+        self.told[variant] |= summary(runs)
+        Console(stderr=True).print(f'{self.name}, {variant}, seed {seed}:', runs[-1])
+
+    def _run(self, config: FsreTraining) -> Scores:
+        video, labelling_s = self._video
+        if not config.network.classes:
+            video, labelling_s = replace(video, labels=None), 0.0
+        start, busy = time.perf_counter(), time.process_time()
+        network = train_fsre(video, config)
+        took = {
+            'seconds': time.process_time() - busy,  # of one core, whatever else it was doing
+            'seconds_wall': time.perf_counter() - start,
+            'seconds_labels': labelling_s,
+        }
+        return score(network, self.material, self.asked) | took
+
+    @cached_property
+    def _video(self) -> tuple[Video, float]:
+        """What all networks learn from, and the seconds that its classes took."""
+        busy = time.process_time()
+        video = self.material.video(self.train, self.options.size, self.classes)
+        return video, time.process_time() - busy
+
+
+def recipe(options: Options, variant: Variant, seed: int, classes: int) -> FsreTraining:
+    """A variant of the recipe."""
+    config = options.config
+    steps = options.steps or config.loop.steps
     parted = variant in ('no attention', 'plain')
     network = replace(
         config.network,
@@ -106,40 +155,8 @@ def recipe(config: FsreTraining, variant: Variant, seed: int, classes: int) -> F
     )
     triplet = 0.0 if variant in ('no triplet', 'plain') else config.loss.triplet
     loss = replace(config.loss, triplet=triplet)
-    return replace(config, seed=seed, network=network, loss=loss)
-
-
-def _run(options: Options, name: str, material: Material, variant: Variant, seed: int) -> Scores:
-    """The scores of one network, perhaps of an earlier call."""
-    config = options.config
-    if options.steps:
-        config = replace(config, loop=replace(config.loop, steps=options.steps))
-    classes = options.clusters if material.labels is None else EXACT_CLASSES
-    config = recipe(config, variant, seed, classes)
-    told = f'{name} {options.size} {options.held} {options.seconds} {config}'
-    file = None
-    if options.keep:
-        digest = hashlib.sha256(told.encode()).hexdigest()[:12]
-        file = options.keep / f'{name}_{variant}_{seed}_{digest}.json'.replace(' ', '_')
-        if file.exists():
-            return json.loads(file.read_text('utf-8'))
-    train, asked = split(len(material.images), options.held)
-    start, busy = time.perf_counter(), time.process_time()
-    video = material.video(train, options.size, classes)
-    labelled = time.process_time()
-    if variant == 'plain':
-        video = replace(video, labels=None)
-    network = train_fsre(video, config)
-    took = {
-        'seconds': time.process_time() - busy,  # of one core, whatever else it was doing
-        'seconds_labels': labelled - busy,
-        'seconds_wall': time.perf_counter() - start,
-    }
-    scores = score(network, material, asked) | took
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save(scores, file)
-    return scores
+    loop = replace(config.loop, steps=steps)
+    return replace(config, seed=seed, network=network, loss=loss, loop=loop)
 
 
 def score(network: Fsre, material: Material, asked: Mask) -> Scores:

@@ -48,13 +48,13 @@ class FsreTraining:
     network: FsreConfig = field(default_factory=FsreConfig)
     loss: FsreLoss = field(default_factory=FsreLoss)
     neighbours: NeighbourConfig = field(default_factory=NeighbourConfig)
-    batch: int = 6  # pictures a step, beside their neighbours
+    batch: int = 4  # pictures a step, beside their neighbours
     flip_share: float = 0.5  # of the pictures, mirrored left to right
     jitter_share: float = 0.5  # of the pictures, shown to the network in other colours
     jitter: Colour = field(default_factory=Colour)
     pretrained: bool = True  # the light encoder starts from the one that ships with vloc
     weights: Path | None = None  # an ImageNet state dict (torchvision's names) for a ResNet
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(800, max_lr=1e-3))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(200, max_lr=2e-3))
 
     def __post_init__(self) -> None:
         if self.batch < 1:
