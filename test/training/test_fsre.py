@@ -48,12 +48,12 @@ def two_planes(count: int = 12, step_m: float = 0.04) -> tuple[Video, NDArray[np
         labels.append(board)
         T.append(se3.transform(np.eye(3), [x, 0, 0]))
     video = Video(
-        np.uint8(255 * np.array(images)),
+        (255 * np.array(images)).astype(np.uint8),
         np.repeat(K[None], count, 0),
         np.array(T),
-        np.uint8(labels),
+        np.array(labels, np.uint8),
     )
-    return video, np.float32(depths)
+    return video, np.array(depths, np.float32)
 
 
 VIDEO, DEPTH = two_planes()
