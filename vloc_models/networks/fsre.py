@@ -32,7 +32,7 @@ class FsreConfig:
     """The size of the network and the depths it can tell."""
 
     encoder: EncoderName = 'light'  # light: starts from vloc's own; as published: resnet18
-    widths: Widths = (128, 96, 64, 32, 16)  # of the decoders at strides 16, 8, 4, 2 and 1
+    widths: Widths = (96, 64, 48, 32, 16)  # of the decoders at strides 16, 8, 4, 2 and 1
     classes: int = 16  # 0: no decoder for them
     attention: bool = True  # between the decoders
     heads: int = 4  # of the attention

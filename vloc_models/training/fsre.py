@@ -37,7 +37,7 @@ from vloc_models.training.loop import LoopConfig, Report, optimise
 from vloc_models.training.video import NeighbourConfig, Video, neighbours_of
 from vloc_models.training.weights import load_weights
 
-__all__ = ['FsreTraining', 'Video', 'predict_depth', 'train_fsre']
+__all__ = ['FsreTraining', 'Video', 'predict_depth', 'shipped_encoder', 'train_fsre']
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class FsreTraining:
     network: FsreConfig = field(default_factory=FsreConfig)
     loss: FsreLoss = field(default_factory=FsreLoss)
     neighbours: NeighbourConfig = field(default_factory=NeighbourConfig)
-    batch: int = 6  # pictures a step, beside their neighbours
+    batch: int = 4  # pictures a step, beside their neighbours
     flip_share: float = 0.5  # of the pictures, mirrored left to right
     jitter_share: float = 0.5  # of the pictures, shown to the network in other colours
     jitter: Colour = field(default_factory=Colour)
     pretrained: bool = True  # the light encoder starts from the one that ships with vloc
     weights: Path | None = None  # an ImageNet state dict (torchvision's names) for a ResNet
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(800, max_lr=1e-3))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(200, max_lr=2e-3))
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -138,13 +138,19 @@ def predict_depth(network: Fsre, image: NDArray[np.uint8]) -> NDArray[np.float32
     return (1 / told[0, 0]).cpu().numpy()
 
 
+def shipped_encoder() -> LiteEncoder:
+    """The encoder that ships with vloc, in evaluation mode."""
+    encoder = LiteEncoder(norm=False)
+    file = resources.files('vloc_models.weights') / 'encoder.safetensors'
+    load_weights(encoder, file.read_bytes(), 'the encoder that ships with vloc')
+    return encoder.eval()
+
+
 def _start(trunk: nn.Module, config: FsreTraining) -> None:
     """Fill an encoder with what was learned elsewhere, where there is something."""
     if isinstance(trunk, LightTrunk):
         if config.pretrained:
-            shipped = LiteEncoder(norm=False)
-            file = resources.files('vloc_models.weights') / 'encoder.safetensors'
-            load_weights(shipped, file.read_bytes(), 'the encoder that ships with vloc')
+            shipped = shipped_encoder()
             trunk.detail.load_state_dict(shipped.detail.state_dict())
             trunk.context.load_state_dict(shipped.context.state_dict())
     elif config.weights is not None:
