@@ -34,9 +34,9 @@ def depth(
         vloc depth run1 -o run1_depth
         vloc map run1_depth -o site
 
-    Interrupted, the same command goes on. The bag has the recording's pictures, poses and odometry,
-    /camera/self_depth/image_raw/compressedDepth, and /camera/self_depth/valid/compressed, which
-    tells where other pictures confirm it. A sensor's depth is not copied, but compared with.
+    Interrupted, the same command goes on. The bag has the pictures, poses and odometry of the
+    recording, /camera/self_depth/image_raw/compressedDepth, and, where other pictures confirm
+    that, /camera/self_depth/valid/compressed. A sensor's depth is not copied, but compared with.
 
     Args:
         bags: rosbag2 folders, .mcap, .db3 or .bag files, 7-Scenes or ACE folders, with poses.

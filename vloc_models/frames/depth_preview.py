@@ -25,8 +25,8 @@ class DepthPreview:
         """A picture [H, W, 3] and its depth [H, W], NaN where unknown."""
         if self._shown in self._wanted:
             small = cv2.resize(image, _TILE, interpolation=cv2.INTER_AREA)
-            depth = cv2.resize(depth, _TILE, interpolation=cv2.INTER_NEAREST_EXACT)
-            self._kept.append((np.asarray(small, np.uint8), np.asarray(depth, np.float32)))
+            sparse = cv2.resize(depth, _TILE, interpolation=cv2.INTER_NEAREST_EXACT)
+            self._kept.append((np.asarray(small, np.uint8), np.asarray(sparse, np.float32)))
         self._shown += 1
 
     def sheet(self) -> NDArray[np.uint8]:

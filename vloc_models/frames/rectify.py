@@ -104,7 +104,7 @@ class Rectified:
     def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The classes [H, W] as the pinhole sees them, nearest; 255 outside."""
         self._check(labels, self.camera, 'labels')
-        inside = _within(self.pixels, self.camera)
+        inside: NDArray[np.bool_] = _within(self.pixels, self.camera)
         u, v = np.moveaxis(self.pixels.round().astype(int), -1, 0) * inside
         return np.where(inside, labels[v, u], _IGNORE).astype(np.uint8)
 
@@ -155,7 +155,7 @@ class Rectified:
     def _back(self) -> tuple[Array, NDArray[np.bool_]]:
         """Where in the pinhole's picture the camera's pixels are [H, W, 2], and whether inside."""
         rays = self.camera.unproject(self.camera.pixel_grid())
-        known = np.isfinite(rays).all(-1)
+        known = np.all(np.isfinite(rays), axis=-1)
         uv = self.pinhole.project(np.where(known[..., None], rays, [0, 0, 1.0]))
         return uv, known & _within(uv, self.pinhole)
 

@@ -44,7 +44,7 @@ Report = Callable[[str, int, int], None]  # step in words, done, of how many
 class SelfDepthConfig:
     """Depth learned from the recording itself."""
 
-    short_side_px: int = 192  # of the pictures that the network sees
+    short_side_px: int = 96  # of the pictures that the network sees
     moving_classes: tuple[int, ...] = ()  # of the recording's, that depth is left out on
     border_px: int = 3  # beside borders of the recording's classes it is left out too
     until: float = 0.3  # share of a head's training after which the depth no longer pulls it
