@@ -86,7 +86,7 @@ CASES = {
     'depth sensor': Case('sensor'),
     'poses only': Case('none'),
     'learned depth': Case('auto', True),
-    'learned depth, kept to the end': Case('auto', True, until=1.0),
+    'kept to the end': Case('auto', True, until=1.0),
     'landmarks by learned depth': Case('auto', True, as_sensed=True),
 }
 
