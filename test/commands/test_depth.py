@@ -73,7 +73,7 @@ def test_from_bag_to_bag(
     told = json.loads(figures.read_text())
     assert told['frames'] == COUNT
     assert told['valid_share'] == pytest.approx(np.mean(shares), abs=1e-6)
-    assert told['valid_share'] > 0.4
+    assert told['valid_share'] > 0.25
     assert told['abs_rel_valid'] < 0.2
     assert told['share_of_sensor_valid'] == pytest.approx(told['valid_share'], abs=0.02)
     assert (tmp_path / 'out.preview.jpg').stat().st_size > 10_000
@@ -143,9 +143,9 @@ def labelled(number: int) -> Callable[[Any], Any]:
     ('changes', 'words'),
     [
         ({'frame': still}, 'the poses never move'),
-        ({'frame': without_poses}, 'no poses in the map'),
+        ({'frame': without_poses}, 'no poses in'),
         ({'count': 1}, 'only one frame with a pose'),
-        ({'count': 2}, 'no two of 2 pictures show the same from two places'),
+        ({'count': 2}, 'none of 2 pictures finds others that agree'),
         ({'view': labelled(40)}, 'class 40'),
     ],
 )

@@ -20,10 +20,19 @@ from vloc_models.frames.working import working_view
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.mapping.consistency import DepthPicture
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
-from vloc_models.mapping.self_depth import Report, SelfDepth, SelfDepthConfig, Teacher, learn_depth
+from vloc_models.mapping.self_depth import (
+    Report,
+    SelfDepth,
+    SelfDepthConfig,
+    Teacher,
+    check_agreement,
+    learn_depth,
+)
 from vloc_models.mapping.work import Work, fingerprint
 from vloc_models.metrics.depth import DepthScore
 from vloc_models.records import Array, Frame, View
+
+_SOME = 20  # pictures that tell whether it is worth while to write a bag
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,14 @@ class _Writer:
             assert k.image is not None
             self._others.append(network.depth_of(k.image, k.camera, k.T_map_cam))
             report('telling depth', done + 1, len(keyframes))
+        self._check(keyframes)
+
+    def _check(self, keyframes: list[Keyframe]) -> None:
+        """Find out before a bag is written whether pictures agree at all, by some of them."""
+        pairs = list(zip(keyframes, self._others, strict=True))
+        some = pairs[:: max(1, len(pairs) // _SOME)]
+        told = [self._network.checked(p, self._others, k.camera, k.labels) for k, p in some]
+        check_agreement([t.valid for t in told])
 
     def frames(self) -> Iterator[Frame]:
         """All that have every camera."""

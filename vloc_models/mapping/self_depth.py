@@ -214,6 +214,19 @@ def with_self_depth(
     return found
 
 
+def check_agreement(valid: Sequence[NDArray[np.bool_]]) -> None:
+    """Check that pictures confirm anything of each other's depth.
+
+    Raises:
+        BagError: if nothing.
+    """
+    if not any(v.any() for v in valid):
+        raise BagError(
+            f'depth: none of {len(valid)} pictures finds others that agree with it',
+            'move sideways while recording, or raise --self-depth.training.loop.steps',
+        )
+
+
 def _told(
     keyframes: Sequence[Keyframe],
     learned: NDArray[np.bool_],
@@ -226,10 +239,11 @@ def _told(
         pictures.append(network.depth_of(_coloured(k), k.camera, k.T_map_cam))
         report('telling depth', done + 1, len(keyframes))
     others = [p for p, use in zip(pictures, learned, strict=True) if use]
-    told = []
+    told: list[Told] = []
     for done, (k, picture) in enumerate(zip(keyframes, pictures, strict=True)):
         told.append(network.checked(picture, others, k.camera, k.labels))
         report('checking depth', done + 1, len(keyframes))
+    check_agreement([t.valid for t in told])
     return {
         'depth': np.stack([t.depth for t in told]).astype(np.float16),
         'valid': np.stack([t.valid for t in told]),
