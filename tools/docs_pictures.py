@@ -77,12 +77,8 @@ def video_of(views: list[View], T_map_cam: list[NDArray[np.float64]]) -> Video:
         if v.labels is not None
     ]
     K = np.stack([v.camera.resized(width, height).K for v in views])
-    return Video(
-        np.stack(images).astype(np.uint8),
-        K,
-        np.stack(T_map_cam),
-        np.stack(labels).astype(np.uint8),
-    )
+    shown, classes = np.stack(images).astype(np.uint8), np.stack(labels).astype(np.uint8)
+    return Video(shown, K, np.stack(T_map_cam), classes)
 
 
 def depth_sheet() -> None:
