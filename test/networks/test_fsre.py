@@ -92,6 +92,16 @@ def test_attention_shares_out_between_heads() -> None:
     assert attention(target, reference).shape == target.shape
 
 
+def test_with_one_head_there_is_nothing_to_choose() -> None:
+    """The reference only weighs what the target holds."""
+    attention, target = Attention(6, 1).eval(), torch.randn(1, 6, 4, 5)
+    a, b = (attention(target, torch.randn(1, 6, 4, 5)) for _ in range(2))
+    assert torch.allclose(a, b)
+    several = Attention(6, 4).eval()
+    a, b = (several(target, torch.randn(1, 6, 4, 5)) for _ in range(2))
+    assert not torch.allclose(a, b)
+
+
 def test_attention_looks_at_one_place_only() -> None:
     """The weights are over heads, not over space."""
     attention = Attention(6, 4)
@@ -113,7 +123,6 @@ def test_the_light_encoder_does_not_see_colours() -> None:
 @pytest.mark.parametrize('encoder', ['light', 'resnet18'])
 def test_the_pose_network_starts_as_the_encoder_of_one_picture(encoder: EncoderName) -> None:
     one = make_encoder(encoder).eval()
-    net = PoseNetwork(make_encoder(encoder)).eval()
     twin = make_encoder(encoder)
     twin.load_state_dict(one.state_dict())
     net = PoseNetwork(twin).eval()

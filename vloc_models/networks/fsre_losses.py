@@ -133,10 +133,11 @@ def smoothness_loss(inverse_depth: Tensor, image: Tensor) -> Tensor:
     sizes = check_shape(inverse_depth, 'B 1 H W', 'inverse depth')
     check_shape(image, 'B 3 H W', 'image', **sizes)
     x = inverse_depth / (inverse_depth.mean((2, 3), keepdim=True) + 1e-7)
-    return sum(
-        (x.diff(dim=axis).abs() * (-image.diff(dim=axis).abs().mean(1, keepdim=True)).exp()).mean()
-        for axis in (2, 3)
-    )  # pyright: ignore[reportReturnType]  # of two tensors
+    across, down = (
+        x.diff(dim=axis).abs() * (-image.diff(dim=axis).abs().mean(1, keepdim=True)).exp()
+        for axis in (3, 2)
+    )
+    return across.mean() + down.mean()
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
