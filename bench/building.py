@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import TaskID
 
 from vloc_models.commands.locate import check_outputs
-from vloc_models.commands.progress import progress_bar
+from vloc_models.commands.progress import by_step, progress_bar
 from vloc_models.config import to_yaml
 from vloc_models.frames.source import FrameSource
 from vloc_models.mapping.build_map import MappingConfig, build_map
@@ -46,13 +45,7 @@ class Maps:
         if path.exists():
             return open_map(path)
         with progress_bar(Console(stderr=True)) as progress:
-            tasks: dict[str, TaskID] = {}
-
-            def report(step: str, done: int, total: int) -> None:
-                if step not in tasks:
-                    tasks[step] = progress.add_task(step, total=total, note=name)
-                progress.update(tasks[step], completed=done, total=total)
-
+            report = by_step(progress, name)
             return build_map(source, [str(self.bag)], path, self.config, report)
 
     @cached_property

@@ -1,5 +1,9 @@
-"""Draw the pictures of docs/synthetic_world.md: ``python tools/docs_pictures.py``."""
+"""Draw the docs' pictures, all of synthetic worlds: ``python tools/docs_pictures.py [depth]``.
 
+``depth`` draws only what a network has learned of a drive's depth; it takes minutes.
+"""
+
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,12 +16,15 @@ from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSp
 from vloc_models.frames.synthetic.labels import Label
 from vloc_models.frames.synthetic.looks import LOOK_NAMES
 from vloc_models.frames.synthetic.preview import preview
+from vloc_models.networks.fsre import FsreConfig
 from vloc_models.records import View
+from vloc_models.training.fsre import FsreTraining, Video, predict_depth, train_fsre
 
 OUT = Path(__file__).parent.parent / 'docs' / 'pictures'
 DRIVE = DriveSpec(kind='query')
 MOMENTS = (0.06, 0.3, 0.55, 0.8)  # of the drive
 WORLD = WorldSpec(seed=1, rooms=3)
+DEPTH_SECONDS, DEPTH_GAP = 40, 4  # of the drive; frames around those shown, not learned from
 
 
 def views(spec: SyntheticSpec) -> list[View]:
@@ -42,7 +49,14 @@ def sheet(name: str, rows: dict[str, list[NDArray[np.uint8]]]) -> None:
 def depth_picture(view: View) -> NDArray[np.uint8]:
     """Near is yellow, far is blue."""
     assert view.depth is not None
-    shade = mpl.colormaps['viridis_r'](np.clip(np.nan_to_num(view.depth) / 6, 0, 1))
+    return shaded(view.depth)
+
+
+def shaded(
+    x: NDArray[np.floating], most: float = 6.0, colours: str = 'viridis_r'
+) -> NDArray[np.uint8]:
+    """Numbers from 0 to ``most`` as colours."""
+    shade = mpl.colormaps[colours](np.clip(np.nan_to_num(x) / most, 0, 1))
     return (shade[..., :3] * 255).astype(np.uint8)
 
 
@@ -53,9 +67,48 @@ def label_picture(view: View) -> NDArray[np.uint8]:
     return colours[np.minimum(view.labels, len(Label) - 1)]
 
 
+def video_of(views: list[View], T_map_cam: list[NDArray[np.float64]]) -> Video:
+    """What depth is learned from, a fifth as wide."""
+    height, width = 96, 128
+    images = [cv2.resize(v.image, (width, height), interpolation=cv2.INTER_AREA) for v in views]
+    labels = [
+        cv2.resize(v.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        for v in views
+        if v.labels is not None
+    ]
+    K = np.stack([v.camera.resized(width, height).K for v in views])
+    shown, classes = np.stack(images).astype(np.uint8), np.stack(labels).astype(np.uint8)
+    return Video(shown, K, np.stack(T_map_cam), classes)
+
+
+def depth_sheet() -> None:
+    """Learn depth from most of a drive through a test world, and show four other frames."""
+    source = SyntheticSource(SyntheticSpec(WorldSpec(1), DriveSpec(duration_s=DEPTH_SECONDS)))
+    frames = list(source.frames())
+    asked = [round(f * len(frames)) for f in (0.2, 0.4, 0.6, 0.8)]
+    learned = [f for i, f in enumerate(frames) if min(abs(i - a) for a in asked) > DEPTH_GAP]
+    poses = [f.T_map_base @ f.views[0].T_base_cam for f in learned if f.T_map_base is not None]
+    video = video_of([f.views[0] for f in learned], poses)
+    network = train_fsre(video, FsreTraining(network=FsreConfig(classes=len(Label))))
+    shown = [frames[a].views[0] for a in asked]
+    told = [predict_depth(network, v.image) for v in shown]
+    true = [v.depth for v in shown if v.depth is not None]
+    off = [np.abs(t - z) / z for t, z in zip(told, true, strict=True)]
+    rows = {
+        'picture': [v.image for v in shown],
+        'learned depth': [shaded(z) for z in told],
+        'true depth': [shaded(z) for z in true],
+        'error': [shaded(x, 0.5, 'magma') for x in off],
+    }
+    sheet('depth.jpg', rows)
+
+
 def main() -> None:
     """Draw everything."""
     OUT.mkdir(parents=True, exist_ok=True)
+    depth_sheet()
+    if 'depth' in sys.argv:
+        return
     looks = {look: views(SyntheticSpec(WORLD, DRIVE, look)) for look in LOOK_NAMES}
     sheet('looks.jpg', {look: [v.image for v in shown] for look, shown in looks.items()})
     day = looks['day']

@@ -47,6 +47,8 @@ class View:
     T_base_cam: Array  # [4, 4] where the camera sits on the robot
     depth: NDArray[np.float32] | None = None  # [H, W] z in metres, NaN where unknown
     labels: NDArray[np.uint8] | None = None  # [H, W] semantic class
+    # [H, W] where pictures confirm learned depth; None: the depth, if any, is a sensor's
+    valid: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         size = {'H': self.camera.height, 'W': self.camera.width}
@@ -55,6 +57,8 @@ class View:
             check_shape(self.depth, 'H W', 'depth', **size)
         if self.labels is not None:
             check_shape(self.labels, 'H W', 'labels', **size)
+        if self.valid is not None:
+            check_shape(self.valid, 'H W', 'valid', **size)
 
 
 @dataclass(frozen=True, eq=False)

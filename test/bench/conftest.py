@@ -47,7 +47,7 @@ def _is_bench(module: ModuleType) -> bool:
 compare, figures, harm, few_images, blocks, limits, worlds = map(
     _bench, ('compare', 'figures', 'harm', 'few_images', 'blocks', 'limits', 'worlds')
 )
-trust, drive, negatives = map(_bench, ('trust', 'drive', 'negatives'))
+trust, drive, negatives, depth = map(_bench, ('trust', 'drive', 'negatives', 'depth'))
 
 
 def place(number: int) -> Array:

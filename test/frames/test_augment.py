@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from vloc_models.frames.augment import (
+    Colour,
     Photometric,
     apply_homography,
+    colour_jitter,
     cover,
     photometric,
     to_grey,
@@ -178,3 +180,26 @@ def test_grey_is_that_of_opencv() -> None:
     np.testing.assert_array_equal(grey, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     expected = image @ np.array([0.299, 0.587, 0.114])
     assert np.abs(grey - expected).max() <= 0.51
+
+
+def test_colours_change_and_shapes_stay() -> None:
+    image = rng().integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    before = image.copy()
+    found = colour_jitter(image, Colour(), rng(1))
+    assert found.shape == image.shape
+    assert found.dtype == np.uint8
+    assert (image == before).all()
+    assert 3 < np.abs(found.astype(int) - image).mean() < 60
+    assert np.corrcoef(found.mean(2).ravel(), image.mean(2).ravel())[0, 1] > 0.9
+
+
+def test_no_change_of_colours_is_none() -> None:
+    image = rng().integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    found = colour_jitter(image, Colour(0, 0, 0, 0), rng(1))
+    assert np.abs(found.astype(int) - image).max() <= 1
+
+
+def test_grey_stays_grey_in_other_colours() -> None:
+    grey = np.repeat(rng().integers(0, 256, (40, 50, 1)), 3, 2)
+    found = colour_jitter(grey.astype(np.uint8), Colour(), rng(2))
+    assert np.ptp(found.astype(int), axis=2).max() <= 1

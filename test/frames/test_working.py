@@ -45,7 +45,7 @@ def test_sizes(size: tuple[int, int], short_side_px: int, expected: tuple[int, i
     assert found.image.dtype == np.uint8
     assert found.depth is not None
     assert found.depth.dtype == np.float32
-    assert found.labels is None
+    assert found.labels is not None  # and View checks their size
     assert found.T_base_cam is T_base_cam
 
 
@@ -55,7 +55,7 @@ def test_the_right_size_stays_as_it_is() -> None:
     assert found.image is given.image
     assert found.depth is given.depth
     assert found.camera == given.camera
-    assert found.labels is None
+    assert found.labels is given.labels
 
 
 def test_no_depth_stays_none() -> None:

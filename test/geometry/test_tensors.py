@@ -47,3 +47,17 @@ def test_points_behind_keep_a_gradient() -> None:
     pixels.sum().backward()
     assert points.grad is not None
     assert points.grad[0, :2].abs().min() > 0
+
+
+def test_rigid_is_the_rotation_vectors_transform(rng: np.random.Generator) -> None:
+    turn, shift = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
+    found = tensors.rigid(torch.from_numpy(turn), torch.from_numpy(shift)).numpy()
+    for T, r, t in zip(found, turn, shift, strict=True):
+        R = se3.exp(np.concatenate([np.zeros(3), r]))[:3, :3]
+        assert np.allclose(T, se3.transform(R, t), atol=1e-12)
+
+
+def test_rigid_has_a_gradient_where_nothing_turns() -> None:
+    turn = torch.zeros(1, 3, requires_grad=True)
+    tensors.rigid(turn, torch.zeros(1, 3))[:, 1, 0].sum().backward()
+    assert torch.allclose(turn.grad, torch.tensor([[0.0, 0, 1]]))  # pyright: ignore

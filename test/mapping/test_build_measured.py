@@ -12,14 +12,20 @@ import pytest
 from numpy.typing import NDArray
 
 from vloc_models import npz
+from vloc_models.errors import BagError
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.mapping import build_map as module
+from vloc_models.mapping import heads
 from vloc_models.mapping.build_map import MappingConfig, build_map
 from vloc_models.mapping.held_out import held_out
 from vloc_models.mapping.refine import Refined
+from vloc_models.mapping.self_depth import SelfDepthConfig
 from vloc_models.mapping.sightings import Sightings
 from vloc_models.maps import Map, open_map
+from vloc_models.networks.fsre import FsreConfig
 from vloc_models.records import Frame
+from vloc_models.training.fsre import FsreTraining
+from vloc_models.training.loop import LoopConfig
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +105,69 @@ def test_the_head_learns_from_corrected_depth(
     assert pictures == [held_out(44, tiny_config.held_out)[0].sum(), 44]
     expected = 0.91 * np.array(centre(read_keyframes(gallery, 44, 120)))
     np.testing.assert_allclose(depths, [expected], rtol=1e-3)
+
+
+def test_learned_depth_teaches_the_head_and_places_no_landmarks(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sensor's depth of half the truth is not looked at."""
+
+    def halved(k: int, frame: Frame) -> Frame:
+        views = [replace(v, depth=np.asarray(v.depth) / 2) for v in frame.views]
+        return replace(frame, views=tuple(views))
+
+    taught: list[list[Keyframe]] = []
+    untils: list[float] = []
+    fill, train = module.fill_buffer, heads.train_head
+
+    def filled(keyframes: list[Keyframe], *rest: Any) -> Any:
+        taught.append(keyframes)
+        return fill(keyframes, *rest)
+
+    def trained(buffer: Any, pictures: Any, training: Any, *rest: Any) -> Any:
+        untils.append(training.depth_until)
+        return train(buffer, pictures, training, *rest)
+
+    monkeypatch.setattr(module, 'fill_buffer', filled)
+    monkeypatch.setattr(heads, 'train_head', trained)
+    network = FsreConfig(widths=(16, 16, 8, 8, 8), classes=3, first_depth_m=3.0)
+    fsre = FsreTraining(network=network, batch=2, loop=LoopConfig(3))
+    depth = SelfDepthConfig(short_side_px=64, training=fsre)
+    config = replace(tiny_config, depth='self', self_depth=depth)
+    steps: list[str] = []
+    site = build_map(
+        type(gallery)(change=halved), [], tmp_path / 'site', config, lambda s, *_: steps.append(s)
+    )
+    assert [steps.count(s) for s in ('learning depth', 'telling depth')] == [3, 44]
+    (keyframes,) = taught
+    assert all(k.learned for k in keyframes)
+    known = np.concatenate(
+        [k.depth[np.isfinite(k.depth)] for k in keyframes if k.depth is not None]
+    )
+    assert np.median(known) == pytest.approx(3, abs=0.4)
+    assert untils == [depth.until, depth.until]
+    assert off_the_wall(site) < 0.2  # the toy encoder's matches are coarse
+
+
+def test_depth_is_not_used_where_it_is_not_wanted(
+    gallery: Any, tiny_config: MappingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[Keyframe] = []
+
+    def filled(keyframes: list[Keyframe], *_: Any) -> Any:
+        taught.extend(keyframes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, 'fill_buffer', filled)
+    with pytest.raises(KeyboardInterrupt):
+        build_map(gallery, [], tmp_path / 'site', replace(tiny_config, depth='none'))
+    assert len(taught) == 44
+    assert all(k.depth is None for k in taught)
+    blind = type(gallery)(
+        change=lambda k, f: replace(f, views=tuple(replace(v, depth=None) for v in f.views))
+    )
+    with pytest.raises(BagError, match='no depth of a sensor'):
+        build_map(blind, [], tmp_path / 'site', replace(tiny_config, depth='sensor'))
 
 
 def test_what_is_asked_for_in_the_self_test_never_helps(

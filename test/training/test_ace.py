@@ -348,6 +348,26 @@ def test_training_goes_on_from_a_head_and_leaves_that_as_it_was() -> None:
     assert error_px(longer, buffer, shared) < error
 
 
+def test_learned_depth_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured points pull up to some progress, and not at all in a training that starts later."""
+    buffer, shared, _ = room(depth=True)
+    pulled: list[float] = []
+
+    def spy(points: Tensor, *rest: object) -> Tensor:
+        pulled.append(float(str(rest[-2])))
+        return points.sum() * 0
+
+    monkeypatch.setattr(ace, 'measured_loss', spy)
+    train_head(buffer, shared, recipe(10))
+    assert len(pulled) == 10
+    pulled.clear()
+    train_head(buffer, shared, replace(recipe(10), depth_until=0.35))
+    assert pulled == pytest.approx([0, 0.1, 0.2, 0.3])
+    pulled.clear()
+    train_head(buffer, shared, replace(recipe(10), depth_until=0.35, from_progress=0.8))
+    assert pulled == []
+
+
 def test_numbers_that_are_none_are_named() -> None:
     buffer, shared, _ = room(True)
     buffer.pixels[:] = np.nan

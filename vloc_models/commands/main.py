@@ -20,6 +20,7 @@ COMMANDS = {  # name: its function, and what the overview says of it without imp
     'locate': ('locate:locate', 'Find the pose of every frame of a recording in a map.'),
     'evaluate': ('evaluate:evaluate', 'Tell how right a map is, on a recording with the truth.'),
     'check': ('check:check', 'Tell by odometry whether the camera is where TF says, and in time.'),
+    'depth': ('depth:depth', 'Learn depth from a recording, and write it as a bag.'),
     'synth': ('synth:synth', 'Record a drive through a synthetic world.'),
     'train-encoder': ('train_encoder:train_encoder', 'Train an image encoder of your own.'),
 }

@@ -6,10 +6,9 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import TaskID
 from rich.text import Text
 
-from vloc_models.commands.progress import progress_bar
+from vloc_models.commands.progress import by_step, progress_bar
 from vloc_models.errors import MapError
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import open_source
@@ -39,14 +38,7 @@ def map_(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     was_aligned = _is_aligned(out)
     with open_source(bags, options) as source, progress_bar(console) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total, note='')
-            progress.update(tasks[step], completed=done, total=total)
-
-        made = build_map(source, [str(bag) for bag in bags], out, config, report)
+        made = build_map(source, [str(bag) for bag in bags], out, config, by_step(progress))
     figures = made.info.provenance.self_test
     seconds, size = figures.get('map_seconds') or 0.0, made.size_bytes() / 1e6
     console.print(Text(f'written: {out} ({size:.1f} MB, {seconds:.0f} s)'))

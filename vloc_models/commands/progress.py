@@ -1,6 +1,6 @@
 """Progress bars of long work, with the time that remains."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -8,6 +8,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -28,3 +29,15 @@ def progress_bar(console: Console) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, refresh_per_second=2) as progress:
         yield progress
+
+
+def by_step(progress: Progress, note: str = '') -> Callable[[str, int, int], None]:
+    """What long work reports to: step in words, done, of how many; a bar for each step."""
+    tasks: dict[str, TaskID] = {}
+
+    def report(step: str, done: int, total: int) -> None:
+        if step not in tasks:
+            tasks[step] = progress.add_task(step, total=total, note=note)
+        progress.update(tasks[step], completed=done, total=total)
+
+    return report

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue
 
 
 @dataclass(frozen=True)
@@ -171,3 +172,28 @@ def apply_homography(H: Array, pixels: Array) -> Array:
 def to_grey(image: NDArray[np.uint8]) -> Grey:
     """RGB [H, W, 3] as grey [H, W] (ITU-R BT.601, as the engines' graphs have it)."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How strongly colours are changed: every factor from 1 - x to 1 + x."""
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.1  # of the full circle
+
+
+def colour_jitter(
+    image: NDArray[np.uint8], config: Colour, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """``image`` [H, W, 3] RGB in other colours."""
+    change = rng.uniform(-1, 1, 4)
+    x = image.astype(np.float32) * np.float32(1 + config.brightness * change[0])
+    grey = x @ _GREY
+    x = grey.mean() + (x - grey.mean()) * np.float32(1 + config.contrast * change[1])
+    grey = (x @ _GREY)[..., None]
+    x = grey + (x - grey) * np.float32(1 + config.saturation * change[2])
+    hsv = cv2.cvtColor(np.clip(x / 255, 0, 1), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + 360 * config.hue * change[3]) % 360
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255 + 0.5, np.uint8)

@@ -332,11 +332,13 @@ class BagReader:
     def _messages(self, moments: Sequence[Moment]) -> Iterator[tuple[int, dict[str, bytes]]]:
         """The messages of each moment by topic, read in one go through the bag."""
         wanted: list[set[tuple[str, int]]] = []
+        masks = [set(self._rising(v.valid).tolist()) for v in self.views]
         for m in moments:
             keys = set[tuple[str, int]]()
             for k, v in enumerate(self.views):
                 pairs = ((v.image, m.images[k]), (v.depth, m.depths[k]), (v.labels, m.labels[k]))
                 keys |= {(name, stamp) for name, stamp in pairs if stamp is not None}
+                keys |= {(v.valid, s) for s in masks[k] & {m.depths[k]}}
             wanted.append(keys)
         topics = {name for keys in wanted for name, _ in keys}
         assembler = Assembler(wanted)

@@ -26,6 +26,8 @@ class Keyframe:
     T_map_cam: Array  # [4, 4]
     depth: NDArray[np.float16] | None = None  # [H, W] metres, NaN where unknown
     image: NDArray[np.uint8] | None = None  # [H, W, 3] RGB, where it was asked for
+    labels: NDArray[np.uint8] | None = None  # [H, W] classes, kept together with colours
+    learned: bool = False  # depth is a network's: it teaches a head, but places no landmarks
 
     @property
     def T_cam_map(self) -> Array:
@@ -64,7 +66,7 @@ def read_keyframes(
         limit: they stay in memory, about a megabyte each with depth.
         short_side_px: of the pictures kept.
         report: called with how many frames were read, and of how many.
-        colour: keep the colours too; another megabyte each.
+        colour: keep the colours and classes too; another megabyte each.
 
     Raises:
         BagError: if no picture has a pose.
@@ -78,8 +80,11 @@ def read_keyframes(
         for view in (working_view(v, short_side_px) for v in frame.views):
             depth = None if view.depth is None else view.depth.astype(np.float16)
             T_map_cam = frame.T_map_base @ view.T_base_cam
-            grey, image = to_grey(view.image), view.image if colour else None
-            keyframes.append(Keyframe(frame.stamp_ns, grey, view.camera, T_map_cam, depth, image))
+            grey, learned = to_grey(view.image), view.valid is not None
+            more = (view.image, view.labels) if colour else (None, None)
+            keyframes.append(
+                Keyframe(frame.stamp_ns, grey, view.camera, T_map_cam, depth, *more, learned)
+            )
     if not keyframes:
         raise BagError(
             'no picture has a pose', 'look with "vloc info" where poses could come from'

@@ -13,6 +13,7 @@ _VERSIONS = ('image_raw', 'image_color', 'image', 'image_rect_color', 'image_rec
 _MINOR = ('infra', 'ir', 'confidence', 'mask', 'debug', 'overlay', 'annotated', 'theora')
 _LABELS = ('label', 'semantic', 'segmentation')
 _DEPTHS = ('16uc1', '32fc1')
+_LEARNED, _MASK = 'self_depth', 'valid'  # in the names of what "vloc depth" writes
 _FIX_IMAGES = 'record the camera (sensor_msgs Image or CompressedImage), or check --image-topics'
 _FIX_INFO = (
     'record its camera_info (--camera-info-topics names one of another name), or give --camera '
@@ -31,6 +32,7 @@ class ViewTopics:
     cameras: CameraTimeline
     depth: str = ''  # '' where there is none
     labels: str = ''
+    valid: str = ''  # where learned depth is confirmed
 
 
 def choose_views(index: Index, options: BagOptions) -> tuple[list[ViewTopics], list[str]]:
@@ -51,17 +53,39 @@ def choose_views(index: Index, options: BagOptions) -> tuple[list[ViewTopics], l
     for name, info, depth, label in zip(names, infos, depths, labels, strict=True):
         topic = index.images[name]
         cameras = _timeline(index, options, info, name)
-        view = ViewTopics(name, topic.frame_id, topic.encoding, info, cameras, depth, label)
-        views.append(view)
+        valid = _mask_of(index, depth)
+        views.append(
+            ViewTopics(name, topic.frame_id, topic.encoding, info, cameras, depth, label, valid)
+        )
     return views, notes + depth_notes + label_notes
 
 
 def kind_of(topic: ImageTopic) -> str:
-    """Whether a topic holds colour, depth or labels, by its encoding and its name."""
+    """Whether a topic holds colour, depth, its mask or labels, by its encoding and its name."""
     encoding, name = topic.encoding.lower(), topic.name.lower()
+    if is_learned(name) and _base(name).endswith(f'/{_MASK}'):
+        return 'mask'
     if encoding in _DEPTHS or 'compresseddepth' in encoding or 'depth' in name:
         return 'depth'
     return 'labels' if any(word in name for word in _LABELS) else 'colour'
+
+
+def is_learned(name: str) -> bool:
+    """Whether a depth topic holds what a network learned from the video, by its name."""
+    return _LEARNED in name.lower().split('/')
+
+
+def _mask_of(index: Index, depth: str) -> str:
+    """The topic that tells where learned depth holds; '' for a sensor's, which needs none."""
+    if not is_learned(depth):
+        return ''
+    names = [f'{_parent(depth)}/{_MASK}{transport}' for transport in ('/compressed', '')]
+    if found := [name for name in names if name in index.images]:
+        return found[0]
+    raise BagError(
+        f'{depth}: learned depth without its mask {names[0]}',
+        'write the bag anew with "vloc depth", or give --depth-topics none',
+    )
 
 
 def is_rectified(name: str) -> bool:
@@ -173,6 +197,6 @@ def _companions(
 _FIX = 'record it registered to the colour image, or name it with --depth-topics'
 
 
-def _closeness(name: str, image: str) -> tuple[bool, int, int]:
+def _closeness(name: str, image: str) -> tuple[bool, bool, int, int]:
     same = next((i for i, (a, b) in enumerate(zip(name, image, strict=False)) if a != b), 0)
-    return 'aligned' in name, same, -len(name)
+    return not is_learned(name), 'aligned' in name, same, -len(name)

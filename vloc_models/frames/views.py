@@ -29,6 +29,8 @@ def make_view(
 ) -> View:
     """Decode the image of one camera, and its depth and labels where they are usable.
 
+    Learned depth is left out where its mask does not confirm it.
+
     Args:
         recording: knows the types of the messages.
         topics: the camera.
@@ -44,11 +46,21 @@ def make_view(
     camera = topics.cameras.at(stamp_ns)
     image = _decode(recording, topics.image, parts, decode_image)
     check_size(image, camera, topics.image, topics.info)
-    extras: list[Any] = [
+    depth, labels, valid = (
         _companion(recording, topic, parts, decode, camera, count)
-        for topic, decode in ((topics.depth, decode_depth), (topics.labels, decode_labels))
-    ]
-    return View(image, camera, T_base_cam, extras[0], extras[1])
+        for topic, decode in (
+            (topics.depth, decode_depth),
+            (topics.labels, decode_labels),
+            (topics.valid, decode_labels),
+        )
+    )
+    if not topics.valid or depth is None:
+        return View(image, camera, T_base_cam, depth, labels)
+    if valid is None:
+        count[f'without {topics.valid}, so that their depth is left out'] += 1
+        return View(image, camera, T_base_cam, None, labels)
+    depth[valid == 0] = np.nan
+    return View(image, camera, T_base_cam, depth, labels, valid > 0)
 
 
 def check_size(image: NDArray[np.uint8], camera: Camera, topic: str, info: str) -> None:

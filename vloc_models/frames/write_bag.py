@@ -61,8 +61,9 @@ def write_bag(
 
     One camera has the topics of a RealSense: /camera/color/image_raw(/compressed) and
     /camera/color/camera_info, /camera/aligned_depth_to_color/image_raw/compressedDepth,
-    /camera/labels/image_raw/compressed; a rig has /camera_{i}/color/... and so on. Beside them
-    /odom, /tf, /tf_static and /ground_truth/pose.
+    /camera/labels/image_raw/compressed; a rig has /camera_{i}/color/... and so on. Depth with a
+    mask was learned: /camera/self_depth/image_raw/compressedDepth and valid/compressed. Beside
+    them /odom, /tf, /tf_static and /ground_truth/pose.
 
     Args:
         path: the folder to make.
@@ -261,11 +262,13 @@ class _Bag:
         if view.depth is not None:
             data = compressed_depth.encode(view.depth)
             depth = _compressed(header, compressed_depth.FORMAT, data)
-            topic = f'{root}/aligned_depth_to_color/image_raw/compressedDepth'
-            self._write(topic, stamp_ns, depth)
+            name = 'aligned_depth_to_color' if view.valid is None else 'self_depth'
+            self._write(f'{root}/{name}/image_raw/compressedDepth', stamp_ns, depth)
+        if view.valid is not None:
+            valid = view.valid.astype(np.uint8) * 255
+            self._write(f'{root}/self_depth/valid/compressed', stamp_ns, _mono8(header, valid))
         if view.labels is not None:
-            data = _encoded('.png', view.labels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-            labels = _compressed(header, 'mono8; png compressed mono8', data)
+            labels = _mono8(header, view.labels)
             self._write(f'{root}/labels/image_raw/compressed', stamp_ns, labels)
 
     def _write(self, topic: str, stamp_ns: int, msg: Any) -> None:
@@ -327,6 +330,11 @@ def _raw_image(header: Any, image: NDArray[np.uint8]) -> Any:
 
 def _compressed(header: Any, words: str, data: NDArray[np.uint8]) -> Any:
     return _make('sensor_msgs/msg/CompressedImage', header, words, data)
+
+
+def _mono8(header: Any, image: NDArray[np.uint8]) -> Any:
+    data = _encoded('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _compressed(header, 'mono8; png compressed mono8', data)
 
 
 def _encoded(suffix: str, image: Any, parameters: list[int]) -> NDArray[np.uint8]:

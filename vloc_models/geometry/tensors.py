@@ -35,3 +35,14 @@ def unproject(K: Tensor, pixels: Tensor) -> Tensor:
     check_shape(K, '... 3 3', 'K')
     ones = torch.ones_like(pixels[..., :1])
     return torch.cat([pixels, ones], -1) @ torch.linalg.inv(K).transpose(-1, -2)
+
+
+def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
+    """Transforms [..., 4, 4] of rotation vectors (axis times radians) and shifts [..., 3]."""
+    check_shape(rotation, '... 3', 'rotation')
+    x, y, z = rotation.unbind(-1)
+    none = torch.zeros_like(x)
+    cross = torch.stack([none, -z, y, z, none, -x, -y, x, none], -1).unflatten(-1, (3, 3))
+    top = torch.cat([torch.linalg.matrix_exp(cross), translation[..., None]], -1)
+    last = top.new_tensor([0, 0, 0, 1]).expand(*top.shape[:-2], 1, 4)
+    return torch.cat([top, last], -2)

@@ -5,7 +5,6 @@ was and ends with the same map. The self-test asks the head as it was before it 
 blocks; then training goes on with all pictures, so that the map is no worse than its test.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from vloc_models.export.to_onnx import SceneNetwork
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.frames.source import FrameSource
 from vloc_models.mapping.calibrate import blocks_of
-from vloc_models.mapping.check_poses import check_poses
+from vloc_models.mapping.check_recording import check_recording
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
 from vloc_models.mapping.heads import (
     Material,
@@ -38,11 +37,18 @@ from vloc_models.mapping.heads import (
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.refine import Refined, refine
+from vloc_models.mapping.self_depth import (
+    DepthKind,
+    SelfDepthConfig,
+    Teacher,
+    depth_chosen,
+    with_self_depth,
+)
 from vloc_models.mapping.self_test import NOT_TESTED, SelfTest, self_test
 from vloc_models.mapping.sightings import Sightings, look
 from vloc_models.mapping.triangulate import triangulate
 from vloc_models.mapping.twins import with_twins
-from vloc_models.mapping.work import Work
+from vloc_models.mapping.work import Work, fingerprint
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
 from vloc_models.solvers.landmarks import Landmarks
 from vloc_models.training.ace import AceTraining, Buffer, BufferConfig, fill_buffer, pictures_of
@@ -66,6 +72,9 @@ class MappingConfig:
     """Pictures kept in memory, evenly along the way."""
     min_images: int = 10
     """Fewer are no recording of a place."""
+    depth: DepthKind = 'auto'
+    """auto: what the recording has; sensor: a sensor's; self: learned from its pictures, where no
+    sensor is needed (minutes); none."""
     instant: bool = False
     """No training: landmarks only, in seconds."""
     method: Method = 'ace'
@@ -77,8 +86,14 @@ class MappingConfig:
     buffer: BufferConfig = field(default_factory=BufferConfig)
     training: AceTraining = field(default_factory=AceTraining)
     hscnet: HscnetTraining = field(default_factory=HscnetTraining)
+    self_depth: SelfDepthConfig = field(default_factory=SelfDepthConfig)
     landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether what is trained wants colours."""
+        return self.depth == 'self' or (self.method == 'hscnet' and self.hscnet.preset == 'full')
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +147,10 @@ def build_map(
             config.max_images,
             encoder.record.short_side_px,
             lambda done, total: report('reading', done, total),
-            colour=config.method == 'hscnet' and config.hscnet.preset == 'full',
+            colour=config.in_colour,
         )
-        _check_recording(keyframes, encoder, config)
+        keyframes = depth_chosen(keyframes, config.depth)
+        check_recording(keyframes, encoder, config.min_images)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)
@@ -158,6 +174,11 @@ def _check_device(device: str) -> None:
 
 def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     learned, asked = _blocks(build)
+    if build.config.depth == 'self':
+        teacher = Teacher(
+            build.encoder, build.config.self_depth, build.config.device, build.report
+        )
+        build = replace(build, keyframes=with_self_depth(build.keyframes, learned, teacher, work))
     sightings = _sightings(build, work)
     tested = _measured(build, sightings.of(learned))
     known = _measured(build, sightings) if asked.any() else tested
@@ -212,40 +233,18 @@ def _material(build: _Build, work: Work, depth_scale: float) -> tuple[Material, 
     config, keyframes = build.config, [k.scaled(depth_scale) for k in build.keyframes]
     buffer = _buffer(build, work, keyframes)
     if config.method == 'ace':
-        return Material(keyframes, buffer), config.training.for_pictures(len(keyframes))
+        training = config.training.for_pictures(len(keyframes))
+        if any(k.learned for k in keyframes):  # it errs: let go of it in time
+            until = min(config.self_depth.until, training.depth_until)
+            training = replace(training, depth_until=until)
+        return Material(keyframes, buffer), training
     tree = label_tree(keyframes, buffer, config.hscnet)
     return Material(keyframes, buffer, tree), config.hscnet.for_pictures(len(keyframes))
 
 
-def _check_recording(
-    keyframes: list[Keyframe], encoder: ChosenEncoder, config: MappingConfig
-) -> None:
-    if len(keyframes) < config.min_images:
-        raise BagError(
-            f'{len(keyframes)} pictures with a pose are too few for a map',
-            f'record at least {config.min_images}, from many places',
-        )
-    spread = np.array([k.grey[::8, ::8].std() for k in keyframes])
-    if np.median(spread) < 2:
-        raise BagError(
-            f'{(spread < 2).sum()} of {len(keyframes)} pictures are of one colour',
-            'was the lens covered, or the light off? record the place again',
-        )
-    first = keyframes[0].grey
-    if all(k.grey.shape == first.shape and (k.grey == first).all() for k in keyframes[1:]):
-        raise BagError('all pictures are the same', 'does the camera driver repeat one picture?')
-    check_poses(keyframes, encoder)
-
-
 def _fingerprint(build: _Build) -> str:
-    """Changes with anything the map depends on."""
-    digest = hashlib.sha256(config.to_yaml(build.config).encode())
-    digest.update(f'{__version__} {build.encoder.record.sha256}'.encode())
-    for k in build.keyframes:
-        digest.update(f'{k.stamp_ns} {k.camera}'.encode() + k.T_map_cam.tobytes())
-        digest.update(k.grey[::16, ::16].tobytes())
-        digest.update(b'' if k.depth is None else k.depth[::16, ::16].tobytes())
-    return digest.hexdigest()
+    settings = config.to_yaml(build.config), __version__, build.encoder.record.sha256
+    return fingerprint(settings, build.keyframes)
 
 
 def _sightings(build: _Build, work: Work) -> Sightings:

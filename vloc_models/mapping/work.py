@@ -6,10 +6,12 @@ are part of its fingerprint.
 
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,9 +21,20 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from vloc_models.errors import MapError, VlocError
+from vloc_models.frames.keyframes import Keyframe
 
 _log = logging.getLogger(__name__)
 _ROOM = 'make room or name another disk; the old map, if any, is as it was'
+
+
+def fingerprint(settings: Sequence[str], keyframes: Sequence[Keyframe]) -> str:
+    """Changes with anything that the work depends on."""
+    digest = hashlib.sha256(' '.join(settings).encode())
+    for k in keyframes:
+        digest.update(f'{k.stamp_ns} {k.camera}'.encode() + k.T_map_cam.tobytes())
+        digest.update(k.grey[::16, ::16].tobytes())
+        digest.update(b'' if k.depth is None else k.depth[::16, ::16].tobytes())
+    return digest.hexdigest()
 
 
 class Work:

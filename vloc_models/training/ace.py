@@ -68,6 +68,7 @@ class AceTraining:
     head: HeadConfig = field(default_factory=lambda: HeadConfig(128, 128, 1))
     loss: LossConfig = field(default_factory=LossConfig)
     depth_weight: float = 1.0  # of the measured points' loss, beside the reprojection's
+    depth_until: float = 1.0  # progress from which they pull no more; 1: to the end
     from_progress: float = 0.0  # where the curriculum starts, for a head trained before
     steps_per_picture: int = 25  # where loop.steps is 0
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(0))
@@ -217,7 +218,7 @@ def train_head(
         seen = pixels, T_cam_map[which], K[which], progress, config.loss
         points = head(features)
         loss = reprojection_loss(points, *seen)
-        if config.depth_weight:
+        if config.depth_weight and (progress < config.depth_until or config.depth_until >= 1):
             loss = loss + config.depth_weight * measured_loss(points, measured, *seen)
         return loss
 
