@@ -63,7 +63,7 @@ def test_what_pictures_agree_on_is_told(taught: list[Keyframe], keyframes: list[
         assert off.max() < 0.3
         assert np.median(off) < 0.15
     share = [np.isfinite(k.depth).mean() for k in taught if k.depth is not None]
-    assert np.mean(share) > 0.5
+    assert np.mean(share) > 0.3
     assert share[0] < 1  # what lies at the end of the wall is seen by few
 
 
