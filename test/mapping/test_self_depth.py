@@ -92,15 +92,17 @@ def test_held_out_pictures_teach_nothing(
 def test_what_was_found_is_kept(
     keyframes: list[Keyframe], teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learned, steps = np.ones(COUNT, bool), []
+    learned, steps, first = np.ones(COUNT, bool), [], []
     told = replace(teacher, report=lambda step, done, total: steps.append(step))
-    try:
+
+    def killed() -> None:
         with Work(tmp_path / 'site', 'same') as work:
-            first = with_self_depth(keyframes, learned, told, work)
+            first.extend(with_self_depth(keyframes, learned, told, work))
             assert (work.folder / 'depth.pt').exists()
             raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        pass
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
     counts = {step: steps.count(step) for step in steps}
     assert counts == {'learning depth': 3, 'telling depth': COUNT, 'checking depth': COUNT}
     monkeypatch.setattr(module, 'learn_depth', None)  # not called
