@@ -54,7 +54,7 @@ class FsreTraining:
     jitter: Colour = field(default_factory=Colour)
     pretrained: bool = True  # the light encoder starts from the one that ships with vloc
     weights: Path | None = None  # an ImageNet state dict (torchvision's names) for a ResNet
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(300, max_lr=1e-3))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(200, max_lr=2e-3))
 
     def __post_init__(self) -> None:
         if self.batch < 1:

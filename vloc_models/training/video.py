@@ -57,7 +57,7 @@ class NeighbourConfig:
 
     count: int = 2  # of them at a time
     overlap: float = 0.6  # share of the picture that the other must show
-    parallax: tuple[float, float] = (0.02, 0.10)  # how far apart near and far must come to lie
+    parallax: tuple[float, float] = (0.03, 0.10)  # how far apart near and far must come to lie
     near_m: float = 1.0  # where overlap and parallax are reckoned
     far_m: float = 4.0  # and between these
 
