@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vloc_models.commands.main import main
+from vloc_models.frames import write_bag as writing
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.write_bag import write_bag
 from vloc_models.mapping import depth_bag
@@ -159,6 +160,20 @@ def test_recordings_that_depth_cannot_be_learned_from(
     assert depth(record(**changes), '-o', tmp_path / 'out') == 2
     assert words in one_line(capsys)
     assert not (tmp_path / 'out').exists()
+
+
+def test_labels_of_another_size(
+    record: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mono8 = writing._mono8
+    monkeypatch.setattr(writing, '_mono8', lambda header, image: mono8(header, image[:100]))
+    bag = record(labelled(1))
+    assert depth(bag, '-o', tmp_path / 'out') == 2
+    assert '/camera/labels/image_raw/compressed: no labels that' in one_line(capsys)
+    assert depth(bag, '-o', tmp_path / 'out', '--label-topics', 'none') == 0
 
 
 def test_a_truncated_bag(

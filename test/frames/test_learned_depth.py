@@ -46,6 +46,8 @@ def test_what_is_not_valid_is_not_known(tmp_path: Path, cameras: int) -> None:
             for view, truth in zip(found.views, given.views, strict=True):
                 assert view.valid is not None
                 assert view.depth is not None
+                assert truth.depth is not None
+                assert truth.valid is not None
                 np.testing.assert_array_equal(view.valid, truth.valid)
                 masked = np.where(truth.valid, truth.depth, np.nan)
                 np.testing.assert_allclose(view.depth, masked, atol=6e-4)

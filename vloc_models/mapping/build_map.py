@@ -36,6 +36,7 @@ from vloc_models.mapping.heads import (
 )
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
+from vloc_models.mapping.pseudo_labels import check_label_topics
 from vloc_models.mapping.refine import Refined, refine
 from vloc_models.mapping.self_depth import (
     DepthKind,
@@ -175,6 +176,7 @@ def _check_device(device: str) -> None:
 def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     learned, asked = _blocks(build)
     if build.config.depth == 'self':
+        check_label_topics(build.source.cameras, build.keyframes)
         teacher = Teacher(
             build.encoder, build.config.self_depth, build.config.device, build.report
         )

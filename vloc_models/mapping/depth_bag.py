@@ -20,6 +20,7 @@ from vloc_models.frames.working import working_view
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.mapping.consistency import DepthPicture
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
+from vloc_models.mapping.pseudo_labels import check_label_topics
 from vloc_models.mapping.self_depth import (
     Report,
     SelfDepth,
@@ -107,6 +108,7 @@ def write_depth_bag(
         lambda done, total: report('reading', done, total),
         colour=True,
     )
+    check_label_topics(source.cameras, keyframes)
     words = config.to_yaml(settings), __version__, encoder.record.sha256
     with Work(out, fingerprint(words, keyframes)) as work:
         teacher = Teacher(encoder, settings.self_depth, settings.device, report)

@@ -17,6 +17,7 @@ from scipy.ndimage import map_coordinates
 from sklearn.cluster import MiniBatchKMeans
 
 from vloc_models.errors import BagError
+from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.frames.rectify import Rectified
 from vloc_models.mapping.encoder import ChosenEncoder
@@ -68,6 +69,20 @@ def labels_of(
         found = Labels(images, False, words)
     _log.info('depth: %s', found.words)
     return found
+
+
+def check_label_topics(cameras: Sequence[CameraMount], keyframes: Sequence[Keyframe]) -> None:
+    """Check that classes came where a recording has a topic of them.
+
+    Raises:
+        BagError: if there is one, but its pictures are damaged or of another size, all of them.
+    """
+    topics = [camera.labels for camera in cameras if camera.labels]
+    if topics and all(k.labels is None for k in keyframes):
+        raise BagError(
+            f'{topics[0]}: no labels that can be read and are of the size of their pictures',
+            'record them in that size, or give --label-topics none',
+        )
 
 
 def _given(keyframe: Keyframe, rectified: Rectified, classes: int) -> NDArray[np.uint8]:

@@ -56,8 +56,8 @@ class NeighbourConfig:
     """Which other pictures are held against one; shares are of the picture's width or area."""
 
     count: int = 2  # of them at a time
-    overlap: float = 0.5  # share of the picture that the other must show
-    parallax: tuple[float, float] = (0.02, 0.20)  # how far apart near and far must come to lie
+    overlap: float = 0.6  # share of the picture that the other must show
+    parallax: tuple[float, float] = (0.03, 0.10)  # how far apart near and far must come to lie
     near_m: float = 1.0  # where overlap and parallax are reckoned
     far_m: float = 4.0  # and between these
 
