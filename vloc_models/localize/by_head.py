@@ -51,8 +51,9 @@ class Head:
             raise MapError(f'{name}: has no probe to verify it against', _REBUILD)
         engine = OnnxEngine(site.read_bytes(submap.head), name, threads)
         check_probe(engine, site.read_arrays(submap.probe), name)
-        if set(engine.inputs) not in _KINDS:
-            raise MapError(f'{name}: wants {sorted(engine.inputs)}', 'update vloc')
+        if set(engine.inputs) not in _KINDS or 'points' not in engine.outputs:
+            asked, told = sorted(engine.inputs), sorted(engine.outputs)
+            raise MapError(f'{name}: tells {told} of {asked}', 'update vloc')
         if 'picture' in engine.inputs and places is None:
             raise MapError(f'{name}: there are no landmarks to find pictures by', _REBUILD)
         return Head(engine, np.array(site.info.T_frame_map), places)
