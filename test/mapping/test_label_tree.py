@@ -164,6 +164,14 @@ def test_no_known_point_at_all_is_named(points: Array) -> None:
         grow(points, (5, 4), 0)
 
 
+def test_a_scene_without_a_known_point_is_named() -> None:
+    """And not left out: the network would have another number of regions than was asked for."""
+    points, scene = rooms(3, 100)
+    points[scene == 2] = np.nan
+    with pytest.raises(VlocError, match='0 points for 5 regions'):
+        grow(points, (5, 4), 0, scene)
+
+
 @pytest.mark.parametrize('branching', [(), (1, 4), (5, 1), (0,), (-3, 4)])
 def test_levels_of_less_than_two_regions_are_refused(branching: tuple[int, ...]) -> None:
     with pytest.raises(VlocError, match='2 or more'):

@@ -77,8 +77,8 @@ def grow(
     rng = np.random.default_rng([9, seed])
     some = rng.permutation(known)[:_MOST]
     points = points[some]
+    count = 1 if scenes is None else int(scenes.max(initial=0)) + 1
     scene_of = np.zeros(len(points), np.int64) if scenes is None else scenes[some]
-    count = int(scene_of.max(initial=0)) + 1
     sizes = (count * branching[0], *branching[1:])
     parts = [_clusters(points[scene_of == s], branching[0], rng) for s in range(count)]
     levels = [np.concatenate(parts)]
