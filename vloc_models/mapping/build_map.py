@@ -234,7 +234,21 @@ def _check_recording(
     first = keyframes[0].grey
     if all(k.grey.shape == first.shape and (k.grey == first).all() for k in keyframes[1:]):
         raise BagError('all pictures are the same', 'does the camera driver repeat one picture?')
+    if config.method == 'hscnet' and not config.instant:
+        _check_for_hscnet(keyframes, config)
     check_poses(keyframes, encoder)
+
+
+def _check_for_hscnet(keyframes: list[Keyframe], config: MappingConfig) -> None:
+    if all(k.depth is None for k in keyframes):
+        raise BagError(
+            'hscnet learns from depth, which no picture has', 'record depth, or use --method ace'
+        )
+    if config.hscnet.preset == 'sparse' and not config.landmarks.per_picture:
+        raise VlocError(
+            'hscnet sparse needs landmarks, to find pictures by',
+            'leave out --landmarks.per-picture 0, or use --hscnet.preset lite',
+        )
 
 
 def _fingerprint(build: _Build) -> str:
