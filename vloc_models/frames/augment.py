@@ -154,7 +154,7 @@ def moved_on_noise(
     """``image`` [H, W, 3] moved, lighter or darker; what lies outside of it is noise."""
     size = image.shape[1], image.shape[0]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    lit = image + rng.integers(-config.brightness, config.brightness + 1)
+    lit = image.astype(np.int16) + rng.integers(-config.brightness, config.brightness + 1)
     moved = cv2.warpPerspective(lit.clip(0, 255).astype(np.uint8), H_image_view, size, flags=flags)
     inside = cv2.warpPerspective(
         np.ones(image.shape[:2], np.uint8), H_image_view, size, flags=cv2.WARP_INVERSE_MAP

@@ -51,8 +51,9 @@ class Head:
             raise MapError(f'{name}: has no probe to verify it against', _REBUILD)
         engine = OnnxEngine(site.read_bytes(submap.head), name, threads)
         check_probe(engine, site.read_arrays(submap.probe), name)
-        if set(engine.inputs) not in _KINDS:
-            raise MapError(f'{name}: wants {sorted(engine.inputs)}', 'update vloc')
+        if set(engine.inputs) not in _KINDS or 'points' not in engine.outputs:
+            asked, told = sorted(engine.inputs), sorted(engine.outputs)
+            raise MapError(f'{name}: tells {told} of {asked}', 'update vloc')
         if 'picture' in engine.inputs and places is None:
             raise MapError(f'{name}: there are no landmarks to find pictures by', _REBUILD)
         return Head(engine, np.array(site.info.T_frame_map), places)
@@ -64,21 +65,23 @@ class Head:
 
     def told(self, rig: Sequence[Cells]) -> Iterator[list[Observation]]:
         """What it tells of the cells of each camera: once, or once for each hint."""
-        for hint in range(_HINTS if 'picture' in self.engine.inputs else 1):
-            yield [self._ask(cells, self._input(cells, hint)) for cells in rig]
+        asked = [self._input(cells) for cells in rig]
+        if self.places is None or 'picture' not in self.engine.inputs:
+            yield [self._ask(*one) for one in zip(rig, asked, strict=True)]
+            return
+        alike = [
+            self.places.alike_pictures(self.places.short(c.spots.features), c.spots.sure, _HINTS)
+            for c in rig
+        ]
+        for hints in np.stack(alike, 1):  # one for each camera
+            given = zip(rig, asked, hints, strict=True)
+            yield [self._ask(cells, one | {'picture': hint[None]}) for cells, one, hint in given]
 
-    def _input(self, cells: Cells, hint: int) -> Asked:
+    def _input(self, cells: Cells) -> Asked:
         if self.wants_image:
             assert cells.image is not None
             return {'image': cells.image[None]}
-        spots = cells.spots
-        asked = {'features': np.ascontiguousarray(spots.features.T[None, :, None])}  # [1, C, 1, N]
-        if self.places is not None and 'picture' in self.engine.inputs:
-            alike = self.places.alike_pictures(
-                self.places.short(spots.features), spots.sure, _HINTS
-            )
-            asked['picture'] = alike[min(hint, len(alike) - 1)][None]
-        return asked
+        return {'features': np.ascontiguousarray(cells.spots.features.T[None, :, None])}
 
     def _ask(self, cells: Cells, asked: Asked) -> Observation:
         told, count = self.engine(asked), len(cells.spots.pixels)

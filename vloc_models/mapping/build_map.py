@@ -152,6 +152,8 @@ def build_map(
         )
         keyframes = depth_chosen(keyframes, config.depth)
         check_recording(keyframes, encoder, config.min_images)
+        if config.method == 'hscnet' and not config.instant:
+            _check_for_hscnet(keyframes, config)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)
@@ -242,6 +244,19 @@ def _material(build: _Build, work: Work, depth_scale: float) -> tuple[Material, 
         return Material(keyframes, buffer), training
     tree = label_tree(keyframes, buffer, config.hscnet)
     return Material(keyframes, buffer, tree), config.hscnet.for_pictures(len(keyframes))
+
+
+def _check_for_hscnet(keyframes: list[Keyframe], config: MappingConfig) -> None:
+    if config.depth != 'self' and all(k.depth is None for k in keyframes):
+        raise BagError(
+            'hscnet learns from depth, which no picture has',
+            'add --depth self, record depth, or use --method ace',
+        )
+    if config.hscnet.preset == 'sparse' and not config.landmarks.per_picture:
+        raise VlocError(
+            'hscnet sparse needs landmarks, to find pictures by',
+            'leave out --landmarks.per-picture 0, or use --hscnet.preset lite',
+        )
 
 
 def _fingerprint(build: _Build) -> str:

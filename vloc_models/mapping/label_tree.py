@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from vloc_models.checks import check_shape
 from vloc_models.errors import VlocError
@@ -76,8 +77,8 @@ def grow(
     rng = np.random.default_rng([9, seed])
     some = rng.permutation(known)[:_MOST]
     points = points[some]
+    count = 1 if scenes is None else int(scenes.max(initial=0)) + 1
     scene_of = np.zeros(len(points), np.int64) if scenes is None else scenes[some]
-    count = int(scene_of.max(initial=0)) + 1
     sizes = (count * branching[0], *branching[1:])
     parts = [_clusters(points[scene_of == s], branching[0], rng) for s in range(count)]
     levels = [np.concatenate(parts)]
@@ -108,7 +109,8 @@ def _clusters(points: Array, count: int, rng: np.random.Generator) -> Array:
             'choose fewer regions (--hscnet.branching 8 8), or record depth or more pictures',
         )
     means = KMeans(count, n_init='auto', random_state=int(rng.integers(2**31)))
-    return np.asarray(means.fit(points).cluster_centers_, np.float64)
+    with threadpool_limits(1):  # threads add up in any order: each run would end elsewhere
+        return np.asarray(means.fit(points).cluster_centers_, np.float64)
 
 
 def _nearest(points: Array, node: NDArray[np.int64], centres: Array) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ class HscnetLiteConfig:
 
 
 class HscnetLite(nn.Module):
-    """Labels and map points of cells, 0.5 M parameters.
+    """Labels and map points of cells, 0.75 M parameters.
 
     ``centre`` [leaves, 3], metres in the map, are the centres of the parts, those of a region in
     a row. Features are whitened first, as in ACE's head.
@@ -97,7 +97,10 @@ class HscnetLite(nn.Module):
                 is conditioned on the likeliest of those before it.
             image: numbers [B, h, w] of pictures of the map, for the sparse variant.
         """
-        check_shape(features, 'B C h w', 'features', C=self.config.in_channels)
+        sizes = check_shape(features, 'B C h w', 'features', C=self.config.in_channels)
+        grid = {axis: sizes[axis] for axis in 'Bhw'}
+        if labels is not None:
+            check_shape(labels, f'B {len(self.levels)} h w', 'labels', **grid)
         x = (features - self.mean[:, None, None]).movedim(1, 3) @ self.whiten
         x = self.enter(x.movedim(3, 1))
         for block in self.trunk:
@@ -105,6 +108,7 @@ class HscnetLite(nn.Module):
         known = [x[:, :0]]
         if self.image_code is not None:
             assert image is not None
+            check_shape(image, 'B h w', 'image', **grid)
             known.append(self.image_code(image).movedim(3, 1))
         logits, path = list[Tensor](), list[Tensor]()
         for level, count in zip(self.levels, self.config.branching, strict=True):
