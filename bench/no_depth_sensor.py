@@ -5,8 +5,8 @@
 One recording is mapped with its depth sensor and without it. Without it, heads are trained with
 poses alone, or with depth that ``vloc depth`` learned from the recording; that depth is also held
 against the sensor's. Every map is asked by its head alone, by its landmarks alone, and by both.
-Landmarks are placed by matching where there is no sensor; the case "landmarks by learned depth"
-tells what they are worth where they are placed by the learned depth instead.
+Landmarks are placed by depth and matching, or by matching alone where there is no depth. In the
+case "let go" learned depth pulls a head for the first 30 % of its training only.
 
 All options of mapping hold for all cases: ``--instant`` has landmarks only. Where they are not
 named, ``$VLOC_DATA`` holds the bags. Maps and the bag with depth go into a folder that is removed,
@@ -30,14 +30,14 @@ from rich.console import Console
 from vloc_models.commands.depth import in_words
 from vloc_models.commands.progress import by_step, progress_bar
 from vloc_models.errors import VlocError
-from vloc_models.frames.source import FrameSource, open_source
+from vloc_models.frames.source import open_source
 from vloc_models.frames.write_bag import WriteOptions
 from vloc_models.localize.localizer import Localizer, LocalizerConfig, Use
 from vloc_models.mapping.build_map import MappingConfig
 from vloc_models.mapping.depth_bag import DepthBagConfig, write_depth_bag
 from vloc_models.mapping.self_depth import DepthKind, SelfDepthConfig
 from vloc_models.maps import Map
-from vloc_models.records import Array, Frame, Trajectory, Verdict
+from vloc_models.records import Array, Frame, Verdict
 
 _ASKED: tuple[Use, ...] = ('head', 'landmarks', 'both')
 _SHOWN = (
@@ -78,7 +78,6 @@ class Case:
 
     kind: DepthKind
     learned_bag: bool = False  # of the bag with learned depth, not the recording
-    as_sensed: bool = False  # its depth taken for a sensor's: landmarks are placed by it too
     until: float | None = None  # share of the training that learned depth pulls; None: default
 
 
@@ -86,8 +85,7 @@ CASES = {
     'depth sensor': Case('sensor'),
     'poses only': Case('none'),
     'learned depth': Case('auto', True),
-    'kept to the end': Case('auto', True, until=1.0),
-    'landmarks by learned depth': Case('auto', True, as_sensed=True),
+    'let go': Case('auto', True, until=0.3),
 }
 
 
@@ -136,8 +134,7 @@ def mapped(map_bag: Path, case: Case, name: str, maps: Maps) -> Map:
         depth: SelfDepthConfig = replace(settings.self_depth, until=case.until)
         settings = replace(settings, self_depth=depth)
     with open_source(bag) as source:
-        chosen: FrameSource = AsSensed(source) if case.as_sensed else source
-        return replace(maps, bag=bag, config=settings).build(name.replace(' ', '_'), chosen)
+        return replace(maps, bag=bag, config=settings).build(name.replace(' ', '_'), source)
 
 
 def asked(site: Map, use: Use, queries: list[Frame]) -> Figures:
@@ -153,35 +150,6 @@ def asked(site: Map, use: Use, queries: list[Frame]) -> Figures:
         truths.append(frame.T_map_base @ T_base_cam)
         accepted.append(fix.verdict is Verdict.ACCEPTED)
     return score(found, truths, accepted) | map_figures(site)
-
-
-class AsSensed:
-    """A recording whose learned depth is taken for a sensor's; else as it is."""
-
-    def __init__(self, source: FrameSource) -> None:
-        self._source = source
-        self.notes, self.cameras = source.notes, source.cameras
-        self.poses_source, self.odom_source = source.poses_source, source.odom_source
-        self.span_ns = source.span_ns
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def frames(self) -> Iterator[Frame]:
-        """All, with masks applied and forgotten."""
-        for frame in self._source.frames():
-            yield replace(frame, views=tuple(replace(v, valid=None) for v in frame.views))
-
-    def trajectory(self) -> Trajectory:
-        """As it is."""
-        return self._source.trajectory()
-
-    def odometry(self) -> Trajectory:
-        """As it is."""
-        return self._source.odometry()
-
-    def close(self) -> None:
-        """Nothing: who opened the recording closes it."""
 
 
 def _learned_bag(folder: Path) -> Path:

@@ -107,7 +107,7 @@ def test_the_head_learns_from_corrected_depth(
     np.testing.assert_allclose(depths, [expected], rtol=1e-3)
 
 
-def test_learned_depth_teaches_the_head_and_places_no_landmarks(
+def test_learned_depth_teaches_the_head_and_places_landmarks(
     gallery: Any, tiny_config: MappingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sensor's depth of half the truth is not looked at."""
@@ -132,7 +132,7 @@ def test_learned_depth_teaches_the_head_and_places_no_landmarks(
     monkeypatch.setattr(heads, 'train_head', trained)
     network = FsreConfig(widths=(16, 16, 8, 8, 8), classes=3, first_depth_m=3.0)
     fsre = FsreTraining(network=network, batch=2, loop=LoopConfig(3))
-    depth = SelfDepthConfig(short_side_px=64, training=fsre)
+    depth = SelfDepthConfig(short_side_px=64, until=0.4, training=fsre)
     config = replace(tiny_config, depth='self', self_depth=depth)
     steps: list[str] = []
     site = build_map(
@@ -146,10 +146,7 @@ def test_learned_depth_teaches_the_head_and_places_no_landmarks(
     )
     assert np.median(known) == pytest.approx(3, abs=0.4)
     assert untils == [depth.until, depth.until]
-    without = replace(config, depth='none', instant=True)
-    other = build_map(gallery, [], tmp_path / 'other', without)
-    name = 'submaps/00/landmarks.npz'
-    assert site.read_bytes(name) == other.read_bytes(name)
+    assert off_the_wall(site) < 0.6  # the sensor's would put them 1.5 m off
 
 
 def test_depth_is_not_used_where_it_is_not_wanted(

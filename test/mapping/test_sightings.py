@@ -102,13 +102,6 @@ def test_without_depth_points_are_unknown(
     check(sightings, some, encoder)
 
 
-def test_learned_depth_places_no_points(keyframes: list[Keyframe], encoder: ChosenEncoder) -> None:
-    some = [replace(keyframes[0], learned=True), keyframes[1]]
-    sightings = look(some, encoder)
-    assert np.isnan(sightings.points[sightings.picture == 0]).all()
-    assert np.isfinite(sightings.points[sightings.picture == 1]).all()
-
-
 @pytest.mark.parametrize(('height', 'width'), [(90, 122), (113, 156)])
 def test_sizes_that_are_no_multiple_of_8(
     keyframes: list[Keyframe], encoder: ChosenEncoder, height: int, width: int

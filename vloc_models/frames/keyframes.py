@@ -27,7 +27,7 @@ class Keyframe:
     depth: NDArray[np.float16] | None = None  # [H, W] metres, NaN where unknown
     image: NDArray[np.uint8] | None = None  # [H, W, 3] RGB, where it was asked for
     labels: NDArray[np.uint8] | None = None  # [H, W] classes, kept together with colours
-    learned: bool = False  # depth is a network's: it teaches a head, but places no landmarks
+    learned: bool = False  # depth is a network's, which learned from the video
 
     @property
     def T_cam_map(self) -> Array:

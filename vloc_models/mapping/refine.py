@@ -57,8 +57,7 @@ def refine(sightings: Sightings, keyframes: Sequence[Keyframe]) -> Refined:
     """
     pictures = by_picture(_short(sightings), keyframes)
     centre = np.stack([k.T_map_cam[:3, 3] for k in keyframes])[sightings.picture]
-    sensed = np.array([k.depth is not None and not k.learned for k in keyframes])
-    sensed = sensed[sightings.picture]
+    sensed = np.array([k.depth is not None for k in keyframes])[sightings.picture]
     points = sightings.points.astype(np.float64)
 
     def measure(some: Sequence[Picture]) -> tuple[Array, float]:

@@ -47,7 +47,7 @@ class SelfDepthConfig:
     short_side_px: int = 96  # of the pictures that the network sees
     moving_classes: tuple[int, ...] = ()  # of the recording's, that depth is left out on
     border_px: int = 3  # beside borders of the recording's classes it is left out too
-    until: float = 0.3  # share of a head's training after which the depth no longer pulls it
+    until: float = 1.0  # share of a head's training after which the depth no longer pulls it
     training: FsreTraining = field(default_factory=FsreTraining)
     check: CheckConfig = field(default_factory=CheckConfig)
 

@@ -116,8 +116,6 @@ def look(
     for number, keyframe in enumerate(keyframes):
         spots = encoder(keyframe.grey, _EVERY)
         points = keyframe.points(spots.pixels).astype(np.float32)
-        if keyframe.learned:  # its own errors; matching places points better
-            points[:] = np.nan
         where = np.full(len(points), number, np.int32)
         pixels = spots.pixels.astype(np.float32)
         none = np.zeros(len(points), bool)
