@@ -100,6 +100,7 @@ def test_the_steps_are_shared_between_two_parts(kind: Any) -> None:
     training = kind(seed=7, loop=LoopConfig(50, max_lr=4e-3))
     first, second = parts(training, 0.6, tested=True)
     assert first == replace(training, loop=replace(training.loop, steps=30))
+    assert second is not None
     assert isinstance(second, kind)
     assert second.loop == replace(training.loop, steps=20, max_lr=2e-3)
     assert second.seed == 8  # another order of the cells

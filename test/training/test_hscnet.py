@@ -54,7 +54,7 @@ class Grid:
         return np.stack([x, y, 0 * x], 1) + self.far
 
     def labels(self, points: Array) -> NDArray[np.int64]:
-        known = np.isfinite(points).all(1)
+        known = np.asarray(np.isfinite(points).all(1))
         x, y, _ = np.where(known[:, None], points - self.far, 0).T
         path = np.stack([(4 * x).clip(0, 3), (2 * y).clip(0, 1)], 1).astype(int)
         return np.where(known[:, None], path, -1)
@@ -306,6 +306,7 @@ def test_points_stay_attached_to_their_pixels(seed: int) -> None:
     inside = ((there > -0.5) & (there < [95.5, 71.5])).all(1)
     np.testing.assert_array_equal(known_, inside)
     assert known_.sum() > 20
+    assert frame.depth is not None
     in_cam = se3.apply(frame.T_cam_map, points.reshape(-1, 3)[known_])
     np.testing.assert_allclose(CAMERA.project(in_cam), there[known_], atol=1e-3)
     column, row = there[known_].round().astype(int).T
@@ -409,7 +410,7 @@ def test_the_published_network_has_two_levels(branching: tuple[int, ...]) -> Non
 
 
 @pytest.mark.parametrize('none', [{'batch': 0}, {'scenes': 0}])
-def test_settings_that_make_no_training_are_refused(none: dict[str, int]) -> None:
+def test_settings_that_make_no_training_are_refused(none: dict[str, Any]) -> None:
     with pytest.raises(VlocError, match='give more'):
         HscnetTraining(**none)
 
