@@ -153,18 +153,21 @@ def test_a_probe_has_clear_classes_and_is_always_the_same(size: HscnetLiteConfig
         assert picture.dtype == np.int64
         assert ((picture >= 0) & (picture < size.images)).all()
 
-    def lead(x: torch.Tensor, number: NDArray[np.int64]) -> float:
+    def lead(x: torch.Tensor, number: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of the least clear cell of each input."""
         image = torch.from_numpy(number)[:, None, None].expand(-1, 3, 4) if size.images else None
         with torch.no_grad():
             best = [y.topk(2, 1).values for y in net(x, image=image).logits]
-        return min(float((y[:, 0] - y[:, 1]).min()) for y in best)
+        leads = [(y[:, 0] - y[:, 1]).flatten(1).amin(1) for y in best]
+        return torch.stack(leads).amin(0).numpy()
 
     clear = lead(torch.from_numpy(features), np.zeros(4, int) if picture is None else picture)
     rng = np.random.default_rng(1)
     usual = rng.normal(size=(32, 16, 3, 4))
     usual = torch.from_numpy(usual / np.linalg.norm(usual, axis=1, keepdims=True)).float()
-    assert clear > 1e-3
-    assert clear > 2 * lead(usual, rng.integers(0, max(1, size.images), 32))
+    others = lead(usual, rng.integers(0, max(1, size.images), 32))
+    assert clear.min() > 1e-3
+    assert clear.min() > 1.5 * np.median(others)
 
 
 def test_other_kinds_of_it() -> None:
