@@ -23,7 +23,9 @@ def test_pictures_from_the_first_to_the_last(tmp_path: Path) -> None:
     assert near[0] > near[2]  # red
     assert far[2] > far[0]  # blue
     assert preview.write(str(tmp_path / 'sheet.png'))
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'sheet.png'))[..., ::-1], sheet)
+    read = cv2.imread(str(tmp_path / 'sheet.png'))
+    assert read is not None
+    np.testing.assert_array_equal(read[..., ::-1], sheet)
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:

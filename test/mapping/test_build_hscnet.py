@@ -49,13 +49,15 @@ def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(tiny: MappingConfig, preset: Any, steps: int = 30, **changes: Any) -> MappingConfig:
     """Of networks that are made in seconds."""
+    loop = LoopConfig(steps, max_lr=5e-3, checkpoint_s=0)
     how = HscnetTraining(
         preset,
         (3, 3),
         batch=512,
         lite=HscnetLiteConfig(width=32, classifier=(16,), regressor=(32,), generator=(8, 8)),
         full=HscnetConfig(regressor=(16,), widths=WIDTHS),
-        loop=LoopConfig(steps, max_lr=5e-3, checkpoint_s=0),
+        loop=loop,
+        full_loop=loop,
     )
     return replace(tiny, method='hscnet', hscnet=replace(how, **changes))
 

@@ -279,6 +279,16 @@ def test_held_out_pictures_are_not_learned_from(monkeypatch: pytest.MonkeyPatch)
     assert used == {0, 2}
 
 
+def test_without_classes_the_published_network_regresses_at_once() -> None:
+    """SCRNet: one centre, the middle of the place."""
+    how = recipe(2, preset='full')
+    how = replace(how, full=replace(how.full, classified=False))
+    network = train_full(known(), how)
+    np.testing.assert_allclose(
+        network.centre, known().tree.leaves.mean(0, keepdims=True), rtol=1e-6
+    )
+
+
 def test_several_scenes_in_the_published_network() -> None:
     """The tree has the regions of all, the config those of one."""
 
@@ -359,10 +369,10 @@ def test_settings_that_make_no_training_are_refused(none: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize('preset', ['lite', 'sparse'])
 def test_steps_follow_from_the_number_of_pictures(preset: Any) -> None:
-    training = HscnetTraining(preset=preset, steps_per_picture=50)
+    training = HscnetTraining(preset=preset, steps_per_picture=40)
     steps = [training.for_pictures(count).loop.steps for count in (1, 100, 200, 1000)]
-    assert steps == [4000, 5000, 10_000, 24_000]
-    assert training.for_pictures(100).loop == replace(training.loop, steps=5000)
+    assert steps == [3000, 4000, 8000, 12_000]
+    assert training.for_pictures(100).loop == replace(training.loop, steps=4000)
     assert recipe(7).for_pictures(100) == recipe(7)
 
 

@@ -25,12 +25,12 @@ class HscnetLiteConfig:
     """The size of a network, and which of its parts there are."""
 
     in_channels: int = 128  # the encoder's; vloc map sets it
-    branching: tuple[int, ...] = (25, 25)  # labels of each level, of the first in all scenes
+    branching: tuple[int, ...] = (25, 25)  # labels of each level; vloc map sets it too
     width: int = 256  # of the layers that all answers share
     classifier: tuple[int, ...] = (128, 128)  # hidden layers of each level
     regressor: tuple[int, ...] = (256, 256)  # likewise; none: answers are the parts' centres
     generator: tuple[int, ...] = (64, 128)  # from what is known of a cell to a code
-    images: int = 0  # of the sparse variant; 0: not conditioned on a picture
+    images: int = 0  # of the sparse variant, likewise; 0: not conditioned on a picture
     image_code: int = 64  # numbers that a picture is told as
     conditioned: bool = True  # False: no level knows what those above it told
 

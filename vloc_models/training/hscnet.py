@@ -35,7 +35,7 @@ from vloc_models.training.loop import LoopConfig, Report, Shuffle, optimise
 
 Array = NDArray[np.float64]
 _NO_DEPTH = 'record depth, or learn it from the pictures with --depth self'
-_STEPS = (4000, 24_000)  # of the light presets, where they follow from the number of pictures
+_STEPS = (3000, 12_000)  # of the light presets, where they follow from the number of pictures
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class HscnetTraining:
     """Of the regions, the order of the cells and the first weights."""
     batch: int = 2048
     """Cells a step, of the light presets."""
-    steps_per_picture: int = 50
+    steps_per_picture: int = 30
     """Of the light presets, where loop.steps is 0."""
     lite: HscnetLiteConfig = field(default_factory=HscnetLiteConfig)
     full: HscnetConfig = field(default_factory=HscnetConfig)
@@ -61,6 +61,11 @@ class HscnetTraining:
     augment: Affine = field(default_factory=Affine)
     """Of the published network's pictures."""
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(0, max_lr=2e-3))
+    """Of the light presets."""
+    full_loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(300_000, 1e-4, 0.0, schedule='halving')
+    )
+    """Of the published network."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.scenes < 1:
@@ -74,14 +79,11 @@ class HscnetTraining:
             )
 
     def for_pictures(self, count: int) -> 'HscnetTraining':
-        """The same with as many steps as so many pictures need, unless steps are given."""
+        """With the ``loop`` of its preset, as many steps as so many pictures need if none given."""
+        if self.preset == 'full':
+            return replace(self, loop=self.full_loop)
         if self.loop.steps:
             return self
-        if self.preset == 'full':  # the published schedule
-            loop = replace(
-                self.loop, steps=300_000, max_lr=1e-4, weight_decay=0.0, schedule='halving'
-            )
-            return replace(self, loop=loop)
         steps = int(np.clip(self.steps_per_picture * count, *_STEPS))
         return replace(self, loop=replace(self.loop, steps=steps))
 
@@ -188,7 +190,8 @@ def train_full(
     torch.manual_seed(config.seed)
     coarse, fine = config.branching
     size = replace(config.full, branching=(coarse, fine), scenes=config.scenes)
-    network = Hscnet(size, torch.from_numpy(known.tree.leaves))
+    leaves = known.tree.leaves if size.classified else known.tree.leaves.mean(0, keepdims=True)
+    network = Hscnet(size, torch.from_numpy(leaves))
     if start is not None:
         network.load_state_dict(start.state_dict())
     network.to(device)
@@ -198,7 +201,7 @@ def train_full(
         rng = np.random.default_rng([10, config.seed, step])
         image, points = _sample(usable[int(order.rows(step))], config.augment, rng)
         path = torch.from_numpy(known.tree.labels(points.reshape(-1, 3))).to(device)
-        given = path.T.reshape(1, -1, *points.shape[:2])
+        given = path.T.reshape(1, -1, *points.shape[:2]) if size.classified else None
         x = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
         output = network(centred(x), given)
         truth = torch.from_numpy(points.reshape(-1, 3)).float().to(device)
@@ -229,7 +232,8 @@ def _grid(rows: Tensor) -> Tensor:
 def _loss(
     output: HscnetOutput, points: Tensor, path: Tensor, truth: Tensor, config: HscnetLoss
 ) -> Tensor:
-    """Of one picture's cells; those without a label count for nothing."""
-    logits = [x[0].flatten(1).T for x in output.logits]
-    regressed = None if output.residual is None else points[0].flatten(1).T
-    return hscnet_loss(logits, regressed, path[:, : len(logits)], truth, config)
+    """Of those of one picture's cells whose point is known."""
+    known = truth.isfinite().all(1)
+    logits = [x[0].flatten(1).T[known] for x in output.logits]
+    regressed = None if output.residual is None else points[0].flatten(1).T[known]
+    return hscnet_loss(logits, regressed, path[known, : len(logits)], truth[known], config)
