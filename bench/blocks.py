@@ -278,4 +278,5 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
 
 
 if __name__ == '__main__':
-    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__))))
+    plain = (tyro.conf.AvoidSubcommands,)
+    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__, config=plain))))

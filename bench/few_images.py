@@ -100,4 +100,5 @@ def measured(peer: ModuleType, maps: Maps, queries: Recorded, n: int) -> dict[st
 
 
 if __name__ == '__main__':
-    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__))))
+    plain = (tyro.conf.AvoidSubcommands,)
+    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__, config=plain))))

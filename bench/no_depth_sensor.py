@@ -163,4 +163,5 @@ def _frames(bag: Path) -> Iterator[Frame]:
 
 
 if __name__ == '__main__':
-    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__))))
+    plain = (tyro.conf.AvoidSubcommands,)
+    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__, config=plain))))

@@ -161,4 +161,5 @@ def _jpegs(source: FrameSource) -> Iterator[_Query]:
 
 
 if __name__ == '__main__':
-    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__))))
+    plain = (tyro.conf.AvoidSubcommands,)
+    sys.exit(run(lambda: main(tyro.cli(Options, description=__doc__, config=plain))))

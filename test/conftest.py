@@ -271,7 +271,7 @@ def toy_encoder() -> Any:
 def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
     """Let maps be built with the toy encoder, of small pictures; export no head twice (2 s)."""
     from vloc_models.export.to_onnx import head_graph
-    from vloc_models.mapping import build_map
+    from vloc_models.mapping import build_map, heads
     from vloc_models.training.weights import save_weights
 
     known: dict[bytes, bytes] = {}
@@ -284,6 +284,6 @@ def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
 
     def install(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(build_map, 'choose_encoder', lambda choice: toy_encoder)
-        patch.setattr(build_map, 'head_graph', graph)
+        patch.setattr(heads, 'head_graph', graph)
 
     return install

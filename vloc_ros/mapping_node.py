@@ -97,7 +97,13 @@ class MappingNode(Node):
             odom_frame=p.odom_frame,
             base_frame=p.base_frame,
         )
-        config = MappingConfig(seed=p.seed, device=p.device, max_images=p.max_images)
+        config = MappingConfig(
+            seed=p.seed,
+            device=p.device,
+            max_images=p.max_images,
+            method=p.method,
+            depth=p.depth,
+        )
         bags = [Path(bag).expanduser() for bag in p.bag]
         with open_source(bags, options) as source:
             out = Path(p.map).expanduser()

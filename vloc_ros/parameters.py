@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vloc_ros.declare import commented_yaml, markdown_table, param
 
@@ -154,6 +155,16 @@ class MappingParameters:
     max_images: int = param(1000, 'Pictures kept in memory, evenly along the way.', (10, 100_000))
     seed: int = param(0, 'Of all that is drawn at random.', (0, 2**31))
     device: str = param('cpu', 'Where the network is trained.', choices=('cpu', 'cuda'))
+    method: Literal['ace', 'hscnet'] = param(
+        'ace',
+        'Which network is trained: ace, or hscnet for many rooms where depth is known.',
+        choices=('ace', 'hscnet'),
+    )
+    depth: Literal['auto', 'sensor', 'self', 'none'] = param(
+        'auto',
+        "auto: the recording's, if any; self: learned from its pictures; sensor; none.",
+        choices=('auto', 'sensor', 'self', 'none'),
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from vloc_models.commands.main import main
 from vloc_models.frames.write_bag import WriteOptions, write_bag
 from vloc_models.localize.localizer import Localizer
 from vloc_models.mapping import build_map as module
+from vloc_models.mapping import heads
 from vloc_models.mapping.self_test import Figures, SelfTest
 from vloc_models.maps import Calibration, open_map
 
@@ -77,7 +78,7 @@ def test_two_bags_replace_a_map_and_one_run_goes_on_with_another(
     words = ['map', str(bag), str(bag), '-o', str(tmp_path / 'site'), *TINY, '--max-images', '24']
     sites.write(tmp_path / 'site')
     with monkeypatch.context() as patch:
-        patch.setattr(module, 'train_head', stops)
+        patch.setattr(heads, 'train_head', stops)
         assert main(words) == 130
     assert 'interrupted' in capsys.readouterr().err
     assert sites.holds(tmp_path / 'site', 'old')

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from vloc_models.frames.augment import (
+    Affine,
     Colour,
     Photometric,
+    affine,
     apply_homography,
     colour_jitter,
     cover,
+    moved_on_noise,
     photometric,
     to_grey,
     warp,
@@ -203,3 +206,64 @@ def test_grey_stays_grey_in_other_colours() -> None:
     grey = np.repeat(rng().integers(0, 256, (40, 50, 1)), 3, 2)
     found = colour_jitter(grey.astype(np.uint8), Colour(), rng(2))
     assert np.ptp(found.astype(int), axis=2).max() <= 1
+
+
+SIZE = 96, 72
+
+
+def test_affine_maps_stay_within_what_was_asked() -> None:
+    """Taken apart again: the middle's shift, the turn, the zoom and the shear."""
+    config, rng = Affine(0.2, 30, (0.7, 1.5), 10), np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        H = affine(*SIZE, config, rng)
+        np.testing.assert_array_equal(H[2], [0, 0, 1])
+        middle = (np.array(SIZE) - 1) / 2
+        shown = apply_homography(np.linalg.inv(H), middle[None])[0]  # where the middle is now
+        turn = np.arctan2(H[1, 0], H[0, 0])
+        zoom = 1 / np.hypot(H[0, 0], H[1, 0])
+        straight = [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]] @ H[:2, :2] * zoom
+        np.testing.assert_allclose(straight[:, 0], [1, 0], atol=1e-9)
+        assert straight[1, 1] == pytest.approx(1)
+        shear = np.degrees(np.arctan(straight[0, 1]))
+        found.append([*(shown - middle) / SIZE, np.degrees(turn), zoom, shear])
+    low, high = np.min(found, 0), np.max(found, 0)
+    np.testing.assert_array_less([-0.2, -0.2, -30, 0.7, -10], low + 1e-9)
+    np.testing.assert_array_less(high - 1e-9, [0.2, 0.2, 30, 1.5, 10])
+    np.testing.assert_array_less([0.35, 0.35, 55, 0.7, 18], high - low)  # and all of it
+
+
+def test_nothing_asked_for_moves_nothing() -> None:
+    still = Affine(0, 0, (1, 1), 0, 0)
+    H = affine(*SIZE, still, np.random.default_rng(0))
+    np.testing.assert_allclose(H, np.eye(3), atol=1e-12)
+    image = np.random.default_rng(1).integers(0, 256, (72, 96, 3), np.uint8)
+    moved = moved_on_noise(image, H, still, np.random.default_rng(0))
+    np.testing.assert_array_equal(moved, image)
+
+
+def test_what_lies_outside_is_noise() -> None:
+    """Of all values, another one each time; the picture itself is where it should be."""
+    image = np.full((72, 96, 3), 100, np.uint8)
+    H = np.array([[1, 0, 30.0], [0, 1, 0], [0, 0, 1]])  # 30 columns come from beyond the right
+    still = Affine(brightness=0)
+    one, other = (moved_on_noise(image, H, still, np.random.default_rng(k)) for k in (0, 1))
+    assert (one[:, :65] == 100).all()
+    noise = one[:, 67:]
+    assert (noise == other[:, 67:]).mean() < 0.02
+    assert noise.min() < 5
+    assert noise.max() > 250
+    assert 60 < noise.std() < 90
+
+
+@pytest.mark.parametrize(('grey', 'most'), [(0, 20), (128, 20), (255, 20), (250, 3)])
+def test_brightness_does_not_wrap_around(grey: int, most: int) -> None:
+    image, seen = np.full((8, 8, 3), grey, np.uint8), set[int]()
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        lit = moved_on_noise(image, np.eye(3), Affine(brightness=most), rng)
+        assert lit.dtype == np.uint8
+        assert len(np.unique(lit)) == 1  # the whole picture alike
+        seen.add(int(lit[0, 0, 0]))
+    assert min(seen) == max(0, grey - most)
+    assert max(seen) == min(255, grey + most)

@@ -14,6 +14,7 @@ from vloc_models.errors import VlocError
 from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
+from vloc_models.localize import by_head
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Array, Fix, Verdict, View
@@ -82,7 +83,8 @@ class Head:
 def make(sites: Any) -> Callable[..., Localizer]:
     def localizer(head: Head | None = None, **config: Any) -> Localizer:
         how = LocalizerConfig(**{'every': 2, 'verdict': VERDICT, **config})
-        return Localizer(sites.SMALL, Encoder(), head or Head(), None, how)
+        asked = by_head.Head(head or Head(), np.eye(4))
+        return Localizer(sites.SMALL, Encoder(), asked, None, how)
 
     return localizer
 

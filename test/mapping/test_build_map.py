@@ -299,15 +299,16 @@ def test_two_builds_of_one_map(gallery: Any, tiny_config: MappingConfig, tmp_pat
 
 KILLED = """
 import os, signal, sys
-from vloc_models.mapping import build_map
-train = build_map.train_head
-def dies(*args, report, **how):
+from vloc_models.mapping import heads
+train = heads.train_head
+def dies(*args):
+    *others, report = args
     def after(step, loss):
         report(step, loss)
         if step == 9:
             os.kill(os.getpid(), signal.SIGKILL)
-    return train(*args, report=after, **how)
-build_map.train_head = dies
+    return train(*others, after)
+heads.train_head = dies
 from vloc_models.commands.main import main
 main(sys.argv[1:])
 """

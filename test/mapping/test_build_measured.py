@@ -15,6 +15,7 @@ from vloc_models import npz
 from vloc_models.errors import BagError
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.mapping import build_map as module
+from vloc_models.mapping import heads
 from vloc_models.mapping.build_map import MappingConfig, build_map
 from vloc_models.mapping.held_out import held_out
 from vloc_models.mapping.refine import Refined
@@ -117,18 +118,18 @@ def test_learned_depth_teaches_the_head_and_places_landmarks(
 
     taught: list[list[Keyframe]] = []
     untils: list[float] = []
-    fill, train = module.fill_buffer, module.train_head
+    fill, train = module.fill_buffer, heads.train_head
 
     def filled(keyframes: list[Keyframe], *rest: Any) -> Any:
         taught.append(keyframes)
         return fill(keyframes, *rest)
 
-    def trained(buffer: Any, pictures: Any, training: Any, **rest: Any) -> Any:
+    def trained(buffer: Any, pictures: Any, training: Any, *rest: Any) -> Any:
         untils.append(training.depth_until)
-        return train(buffer, pictures, training, **rest)
+        return train(buffer, pictures, training, *rest)
 
     monkeypatch.setattr(module, 'fill_buffer', filled)
-    monkeypatch.setattr(module, 'train_head', trained)
+    monkeypatch.setattr(heads, 'train_head', trained)
     network = FsreConfig(widths=(16, 16, 8, 8, 8), classes=3, first_depth_m=3.0)
     fsre = FsreTraining(network=network, batch=2, loop=LoopConfig(3))
     depth = SelfDepthConfig(short_side_px=64, until=0.4, training=fsre)

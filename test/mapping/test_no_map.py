@@ -10,6 +10,7 @@ import pytest
 
 from vloc_models.errors import BagError, MapError, VlocError
 from vloc_models.mapping import build_map as module
+from vloc_models.mapping import heads
 from vloc_models.mapping.build_map import MappingConfig, build_map
 from vloc_models.records import Frame
 
@@ -88,7 +89,15 @@ def test_what_is_no_map_is_not_replaced(
     assert (tmp_path / 'site' / 'letter').read_text() == 'mine'
 
 
-@pytest.mark.parametrize('where', ['fill_buffer', 'train_head', 'self_test', 'head_probe'])
+@pytest.mark.parametrize(
+    ('place', 'where'),
+    [
+        (module, 'fill_buffer'),
+        (heads, 'train_head'),
+        (module, 'self_test'),
+        (heads, 'head_probe'),
+    ],
+)
 @pytest.mark.parametrize(
     'error', [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory\nat x")]
 )
@@ -98,6 +107,7 @@ def test_out_of_memory_is_one_line(
     tmp_path: Path,
     sites: Any,
     monkeypatch: pytest.MonkeyPatch,
+    place: Any,
     where: str,
     error: Exception,
 ) -> None:
@@ -105,7 +115,7 @@ def test_out_of_memory_is_one_line(
         raise error
 
     sites.write(tmp_path / 'site')
-    monkeypatch.setattr(module, where, fails)
+    monkeypatch.setattr(place, where, fails)
     source = gallery if where == 'self_test' else small(gallery)
     with pytest.raises(VlocError, match=r'out of memory.*--buffer\.cells') as caught:
         build_map(source, [], tmp_path / 'site', tiny_config)

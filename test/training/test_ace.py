@@ -28,7 +28,7 @@ from vloc_models.training.ace import (
     pictures_of,
     train_head,
 )
-from vloc_models.training.loop import LoopConfig
+from vloc_models.training.loop import LoopConfig, Shuffle
 
 Grey = NDArray[np.uint8]
 PINHOLE = Camera(320, 240, 250.0, 260.0, 150.0, 125.0)
@@ -234,7 +234,7 @@ def test_steps_follow_from_the_pictures_unless_they_are_given() -> None:
 
 @pytest.mark.parametrize(('cells', 'batch'), [(100, 10), (103, 10), (10, 10), (7, 10)])
 def test_every_cell_comes_once_an_epoch(cells: int, batch: int) -> None:
-    shuffle = ace._Shuffle(cells, batch, seed=3)
+    shuffle = Shuffle(cells, batch, seed=3)
     steps = max(1, cells // batch)
     epochs = []
     for epoch in range(3):
@@ -246,10 +246,10 @@ def test_every_cell_comes_once_an_epoch(cells: int, batch: int) -> None:
 
 
 def test_a_step_has_the_same_cells_whenever_it_is_asked_for() -> None:
-    one, other = ace._Shuffle(100, 10, 3), ace._Shuffle(100, 10, 3)
+    one, other = Shuffle(100, 10, 3), Shuffle(100, 10, 3)
     in_order = [one.rows(step).tolist() for step in range(25)]
     assert [other.rows(step).tolist() for step in reversed(range(25))] == in_order[::-1]
-    assert ace._Shuffle(100, 10, 4).rows(0).tolist() != in_order[0]
+    assert Shuffle(100, 10, 4).rows(0).tolist() != in_order[0]
 
 
 def room(depth: bool, pictures: int = 24, each: int = 250) -> tuple[Buffer, Pictures, Array]:

@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             prog='vloc',
             description="A robot's pose in a known place, from one camera image.",
             args=words,
+            config=(tyro.conf.AvoidSubcommands,),  # of a setting that may be a record or none
         )
         sys.stdout.flush()
         return code or 0

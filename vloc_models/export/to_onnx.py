@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -21,9 +22,12 @@ from vloc_models.checks import check_shape
 from vloc_models.errors import ExportError
 from vloc_models.networks.ace import Head, normalised
 from vloc_models.networks.encoder import LiteEncoder
+from vloc_models.networks.hscnet import Hscnet, centred
+from vloc_models.networks.hscnet_lite import HscnetLite
 
 OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
 MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
+_POINTS_SURE = ('points', 'sure')
 OPEN = ('H', 'W', 'h', 'w')  # axes that may have any size
 
 _LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as OpenCV's
@@ -59,6 +63,90 @@ class GridHead(nn.Module):
         return points.T.reshape(1, 3, sizes['h'], sizes['w'])
 
 
+class DenseHead(nn.Module):
+    """A network that finds map points in a camera's image by itself."""
+
+    def __init__(self, network: Hscnet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map points [1, 3, h, w], metres, and the likelihood [1, 1, h, w] of their regions.
+
+        Args:
+            image: uint8 [1, H, W, 3] RGB.
+        """
+        check_shape(image, '1 H W 3', 'image')
+        output = self.network(centred(image.permute(0, 3, 1, 2)))
+        return self.network.points(output), self.network.sure(output)
+
+
+class LiteHead(nn.Module):
+    """The light HSCNet on a grid of cells."""
+
+    def __init__(self, network: HscnetLite) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``DenseHead``, of features [1, C, h, w]."""
+        output = self.network(features)
+        return self.network.points(output), self.network.sure(output)
+
+
+class SparseHead(nn.Module):
+    """The sparse variant of it, which is told a picture of the map that looks alike."""
+
+    def __init__(self, network: HscnetLite) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``LiteHead``; ``picture`` int64 [1] is its number."""
+        sizes = check_shape(features, '1 C h w', 'features')
+        image = picture[:, None, None].expand(1, sizes['h'], sizes['w'])
+        output = self.network(features, image=image)
+        return self.network.points(output), self.network.sure(output)
+
+
+SceneNetwork = Head | Hscnet | HscnetLite
+
+
+@dataclass(frozen=True, eq=False)
+class Port:
+    """An input of a graph."""
+
+    example: Tensor
+    axes: str  # their names; those in OPEN may have any size
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A module as a graph will have it."""
+
+    module: nn.Module
+    inputs: dict[str, Port]
+    outputs: tuple[str, ...]
+
+
+def as_exported(head: SceneNetwork) -> Exported:
+    """What tells map points: of features, of features and a picture's number, or of an image."""
+    if isinstance(head, Hscnet):
+        return Exported(DenseHead(head), {'image': _image()}, _POINTS_SURE)
+    features = Port(torch.zeros(1, head.config.in_channels, 5, 7), '1 C h w')
+    if isinstance(head, Head):
+        return Exported(GridHead(head), {'features': features}, ('points',))
+    if not head.config.images:
+        return Exported(LiteHead(head), {'features': features}, _POINTS_SURE)
+    picture = Port(torch.zeros(1, dtype=torch.int64), '1')
+    inputs = {'features': features, 'picture': picture}
+    return Exported(SparseHead(head), inputs, _POINTS_SURE)
+
+
+def _image() -> Port:
+    return Port(torch.zeros(1, 72, 104, 3, dtype=torch.uint8), '1 H W 3')
+
+
 def encoder_outputs(encoder: nn.Module) -> tuple[str, ...]:
     """The names of what an encoder gives."""
     return ('features', 'sure') if isinstance(encoder, LiteEncoder) else ('features',)
@@ -66,14 +154,13 @@ def encoder_outputs(encoder: nn.Module) -> tuple[str, ...]:
 
 def encoder_graph(encoder: nn.Module) -> bytes:
     """``ImageEncoder`` as a graph of ``image``; ExportError if it is not rounded."""
-    image = torch.zeros(1, 72, 104, 3, dtype=torch.uint8)
-    return _graph(ImageEncoder(encoder), image, 'image', encoder_outputs(encoder), '1 H W 3')
+    outputs = encoder_outputs(encoder)
+    return _graph(Exported(ImageEncoder(encoder), {'image': _image()}, outputs))
 
 
-def head_graph(head: Head) -> bytes:
-    """``GridHead`` as a graph, ``features`` to ``points``; ExportError if it is not rounded."""
-    features = torch.zeros(1, head.config.in_channels, 5, 7)
-    return _graph(GridHead(head), features, 'features', ('points',), '1 C h w')
+def head_graph(head: SceneNetwork) -> bytes:
+    """A network of scene coordinates as a graph; ExportError if it is not rounded."""
+    return _graph(as_exported(head))
 
 
 @torch.no_grad()
@@ -89,32 +176,30 @@ def round_to_half(module: nn.Module) -> None:
         parameter.copy_(parameter.half())
 
 
-def _graph(
-    module: nn.Module, example: Tensor, source: str, outputs: Sequence[str], axes: str
-) -> bytes:
-    """Export with one input, ``source``, of the named ``axes``."""
-    for name, parameter in module.named_parameters():
+def _graph(wanted: Exported) -> bytes:
+    for name, parameter in wanted.module.named_parameters():
         if not torch.equal(parameter.half().float(), parameter):
             raise ExportError(f'{name}: not rounded to half', 'call round_to_half first')
-    free = {i: torch.export.Dim.DYNAMIC for i, x in enumerate(axes.split()) if x in OPEN}
+    axes = [port.axes.split() for port in wanted.inputs.values()]
+    free = [{i: torch.export.Dim.DYNAMIC for i, x in enumerate(a) if x in OPEN} for a in axes]
     with _quiet():
         program = torch.onnx.export(
-            copy.deepcopy(module).cpu().eval(),
-            (example,),
-            input_names=[source],
-            output_names=list(outputs),
-            dynamic_shapes=(free,),
+            copy.deepcopy(wanted.module).cpu().eval(),
+            tuple(port.example for port in wanted.inputs.values()),
+            input_names=list(wanted.inputs),
+            output_names=list(wanted.outputs),
+            dynamic_shapes=tuple(free),
             opset_version=OPSET,
             dynamo=True,  # the older exporter cannot trace check_shape, and is to go
             verbose=False,
         )
         assert program is not None
-        model = _plain(program.model_proto.graph, axes.split())
+        model = _plain(program.model_proto.graph, axes)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
 
 
-def _plain(graph: onnx.GraphProto, axes: list[str]) -> onnx.ModelProto:
+def _plain(graph: onnx.GraphProto, axes: Sequence[list[str]]) -> onnx.ModelProto:
     """The graph without torch's notes (paths, stack traces), weights as half floats."""
     nodes, weights = [], []
     for tensor in graph.initializer:
@@ -127,10 +212,10 @@ def _plain(graph: onnx.GraphProto, axes: list[str]) -> onnx.ModelProto:
     for n in graph.node:
         kept = {'op_type': n.op_type, 'input': n.input, 'output': n.output}
         nodes.append(onnx.NodeProto(**kept, attribute=n.attribute))
-    source = _border(graph.input[0], axes)
+    inputs = [_border(value, names) for value, names in zip(graph.input, axes, strict=True)]
     outputs = [_border(output, ['1', 'C', 'h', 'w']) for output in graph.output]
     return helper.make_model(
-        helper.make_graph(nodes, 'vloc', [source], outputs, weights),
+        helper.make_graph(nodes, 'vloc', inputs, outputs, weights),
         producer_name='vloc',
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid('', OPSET)],

@@ -125,6 +125,44 @@ def warp(image: NDArray[np.uint8], H_image_view: Array, width: int, height: int)
     return np.asarray(out, np.uint8)
 
 
+@dataclass(frozen=True)
+class Affine:
+    """How far pictures are moved, turned, zoomed and sheared; HSCNet's (section 4.1)."""
+
+    shift: float = 0.2  # of the picture's size, each way
+    turn_deg: float = 30.0
+    zoom: tuple[float, float] = (0.7, 1.5)
+    shear_deg: float = 10.0
+    brightness: int = 20  # grey levels, up or down
+
+
+def affine(width: int, height: int, config: Affine, rng: np.random.Generator) -> Array:
+    """A random map [3, 3] from the moved picture's pixels to the picture's."""
+    turn, shear = np.radians(rng.uniform(-1, 1, 2) * [config.turn_deg, config.shear_deg])
+    R = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    A = R @ np.array([[1, np.tan(shear)], [0, 1]]) / rng.uniform(*config.zoom)
+    middle = (np.array([width, height]) - 1) / 2
+    shift = rng.uniform(-1, 1, 2) * config.shift * [width, height]
+    H = np.eye(3)
+    H[:2, :2], H[:2, 2] = A, middle - A @ (middle + shift)
+    return H
+
+
+def moved_on_noise(
+    image: NDArray[np.uint8], H_image_view: Array, config: Affine, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """``image`` [H, W, 3] moved, lighter or darker; what lies outside of it is noise."""
+    size = image.shape[1], image.shape[0]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    lit = image.astype(np.int16) + rng.integers(-config.brightness, config.brightness + 1)
+    moved = cv2.warpPerspective(lit.clip(0, 255).astype(np.uint8), H_image_view, size, flags=flags)
+    inside = cv2.warpPerspective(
+        np.ones(image.shape[:2], np.uint8), H_image_view, size, flags=cv2.WARP_INVERSE_MAP
+    )
+    noise = rng.integers(0, 256, image.shape, np.uint8)
+    return np.where(inside[..., None] > 0, moved, noise).astype(np.uint8)
+
+
 def apply_homography(H: Array, pixels: Array) -> Array:
     """``pixels`` [N, 2] through ``H`` [3, 3]."""
     p = pixels @ H[:, :2].T + H[:, 2]

@@ -25,6 +25,7 @@ class Cells:
     camera: Camera  # of the working size
     T_base_cam: Array  # [4, 4]
     blind: bool = False  # the rig's other cameras see far more
+    image: NDArray[np.uint8] | None = None  # [H, W, 3] of the working size
 
     def seen(self, points: Array, confidence: NDArray[np.float32]) -> Observation:
         """The cells with their map points [N, 3]."""
@@ -39,7 +40,8 @@ class Cells:
 
 def encode(encoder: Engine, view: View, every: int) -> Cells:
     """The surest cell of each ``every`` by ``every`` cells of a picture in its working size."""
-    return Cells(choose(encoder({'image': view.image[None]}), every), view.camera, view.T_base_cam)
+    spots = choose(encoder({'image': view.image[None]}), every)
+    return Cells(spots, view.camera, view.T_base_cam, image=view.image)
 
 
 def marked(rig: Sequence[Cells]) -> list[Cells]:

@@ -17,12 +17,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vloc_models.checks import check_se3, check_shape
-from vloc_models.engines.onnx_engine import OnnxEngine
-from vloc_models.engines.probe import Engine, check_probe
+from vloc_models.checks import check_se3
+from vloc_models.engines.probe import Engine
 from vloc_models.errors import MapError, VlocError
 from vloc_models.frames.working import working_view
-from vloc_models.geometry import se3
+from vloc_models.localize.by_head import Head
 from vloc_models.localize.by_landmarks import Answer, Search, Solve
 from vloc_models.localize.cells import Cells, encode, marked
 from vloc_models.localize.encoder import encoder_of
@@ -73,7 +72,7 @@ class Localizer:
 
     info: MapInfo
     encoder: Engine  # image -> features, sure
-    head: Engine | None = None  # features -> points
+    head: Head | None = None
     landmarks: Matcher | None = None
     config: LocalizerConfig = _DEFAULT
 
@@ -95,8 +94,9 @@ class Localizer:
                 _REBUILD,
             )
         part, use = site.info.submaps[0], config.use
-        head = None if use == 'landmarks' else _head_of(site, part, config.threads)
-        landmarks = None if use == 'head' else _landmarks_of(site, part)
+        places = _landmarks_of(site, part)
+        head = None if use == 'landmarks' else Head.load(site, part, places, config.threads)
+        landmarks = None if use == 'head' else places
         if head is None and landmarks is None:
             has = {'both': 'neither head nor landmarks', 'head': 'no head'}.get(use, f'no {use}')
             raise MapError(f'{site.folder}: has {has}', 'use what it has, or build it again')
@@ -139,7 +139,9 @@ class Localizer:
         seeing = [c for c in cells if not c.blind]
         solve = _solver(stamp_ns, config, self.limits, cells)
         if self.landmarks is None:
-            return solve([self._ask_head(c) for c in seeing], prior)
+            assert self.head is not None
+            answers = (solve(told, prior) for told in self.head.told(seeing))
+            return reduce(Answer.better, answers)
         search = Search.of(seeing, self.landmarks, solve)
         tried = [] if prior is None else [search.around(prior)]
         if any(a.accepted and a.at(prior) for a in tried):
@@ -195,19 +197,9 @@ class Localizer:
         """Answers, the quickest first; most often the first one is clear."""
         yield from search.anywhere()
         if self.head is not None:
-            told = [self._ask_head(a.cells) for a in search.asked]
-            yield search.improved(search.solve(told, prior))
+            for told in self.head.told([a.cells for a in search.asked]):
+                yield search.improved(search.solve(told, prior))
         yield from search.one_by_one()
-
-    def _ask_head(self, cells: Cells) -> Observation:
-        assert self.head is not None
-        features = cells.spots.features.T[None, :, None]  # [1, C, 1, N]
-        points = self.head({'features': np.ascontiguousarray(features)})['points']
-        check_shape(points, '1 3 1 N', 'points', N=len(cells.spots.pixels))
-        in_map = points.reshape(3, -1).T.astype(np.float64)
-        with np.errstate(invalid='ignore'):  # an infinite point becomes NaN: left out all the same
-            in_frame = se3.apply(np.array(self.info.T_frame_map), in_map)
-        return cells.seen(in_frame, cells.spots.sure)
 
 
 def _solver(
@@ -241,15 +233,3 @@ def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:
     where = f'{site.folder}/{submap.landmarks}'
     landmarks = Landmarks.of_arrays(site.read_arrays(submap.landmarks), where)
     return Matcher(landmarks, np.array(site.info.T_frame_map))
-
-
-def _head_of(site: Map, submap: SubMap, threads: int) -> Engine | None:
-    """The head, verified against torch's outputs."""
-    if submap.head is None:
-        return None
-    name = f'{site.folder}: head of sub-map {submap.name}'
-    if submap.probe is None:
-        raise MapError(f'{name}: has no probe to verify it against', _REBUILD)
-    head = OnnxEngine(site.read_bytes(submap.head), name, threads)
-    check_probe(head, site.read_arrays(submap.probe), name)
-    return head

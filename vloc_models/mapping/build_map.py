@@ -19,13 +19,21 @@ from numpy.typing import NDArray
 
 from vloc_models import __version__, config
 from vloc_models.errors import BagError, VlocError
-from vloc_models.export.parity import head_probe
-from vloc_models.export.to_onnx import head_graph, round_to_half
+from vloc_models.export.to_onnx import SceneNetwork
 from vloc_models.frames.keyframes import Keyframe, read_keyframes
 from vloc_models.frames.source import FrameSource
 from vloc_models.mapping.calibrate import blocks_of
 from vloc_models.mapping.check_recording import check_recording
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
+from vloc_models.mapping.heads import (
+    Material,
+    Method,
+    Training,
+    head_files,
+    label_tree,
+    parts,
+    train,
+)
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.pseudo_labels import check_label_topics
@@ -43,17 +51,9 @@ from vloc_models.mapping.triangulate import triangulate
 from vloc_models.mapping.twins import with_twins
 from vloc_models.mapping.work import Work, fingerprint
 from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
-from vloc_models.networks.ace import Head
 from vloc_models.solvers.landmarks import Landmarks
-from vloc_models.training.ace import (
-    AceTraining,
-    Buffer,
-    BufferConfig,
-    fill_buffer,
-    pictures_of,
-    train_head,
-)
-from vloc_models.training.weights import save_weights
+from vloc_models.training.ace import AceTraining, Buffer, BufferConfig, fill_buffer, pictures_of
+from vloc_models.training.hscnet import HscnetTraining
 
 _log = logging.getLogger(__name__)
 Report = Callable[[str, int, int], None]  # step in words, done, of how many
@@ -78,14 +78,23 @@ class MappingConfig:
     sensor is needed (minutes); none."""
     instant: bool = False
     """No training: landmarks only, in seconds."""
+    method: Method = 'ace'
+    """What is trained beside the landmarks: ace, one small network for a place of a few rooms;
+    hscnet, regions first, for many rooms, and where depth is known."""
     tested_share: float = 0.6
     """Of the training, before the self-test; the rest is with all pictures."""
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     training: AceTraining = field(default_factory=AceTraining)
+    hscnet: HscnetTraining = field(default_factory=HscnetTraining)
     self_depth: SelfDepthConfig = field(default_factory=SelfDepthConfig)
     landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether what is trained wants colours."""
+        return self.depth == 'self' or (self.method == 'hscnet' and self.hscnet.preset == 'full')
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +114,8 @@ class _Parts:
     """What a map answers with."""
 
     landmarks: Landmarks | None
-    head: Head | None = None
+    pictures: NDArray[np.int64]  # numbers of those that landmarks were seen in
+    head: SceneNetwork | None = None
 
 
 def build_map(
@@ -138,10 +148,12 @@ def build_map(
             config.max_images,
             encoder.record.short_side_px,
             lambda done, total: report('reading', done, total),
-            colour=config.depth == 'self',
+            colour=config.in_colour,
         )
         keyframes = depth_chosen(keyframes, config.depth)
         check_recording(keyframes, encoder, config.min_images)
+        if config.method == 'hscnet' and not config.instant:
+            _check_for_hscnet(keyframes, config)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)
@@ -175,59 +187,76 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     tested = _measured(build, sightings.of(learned))
     known = _measured(build, sightings) if asked.any() else tested
     _tell_scale(known.depth_scale)
-    parts, tests = _Parts(_landmarks(build, known)), NOT_TESTED
+    made, tests = _parts(build, known), NOT_TESTED
     if not build.config.instant:
-        parts, tests = _trained(build, work, parts, tested, (learned, asked))
-    elif parts.landmarks is None:
+        made, tests = _trained(build, work, made, tested, (learned, asked))
+    elif made.landmarks is None:
         raise BagError(
             'no points for an instant map: no depth, and the pictures overlap too little',
             'leave out --instant, or record with depth, or more slowly',
         )
     elif asked.any():
-        tests = _tested(build, _Parts(_landmarks(build, tested)), asked, work)
+        tests = _tested(build, _parts(build, tested), asked, work)
     seconds = time.monotonic() - started
     tests = replace(tests, figures=tests.figures | {'map_seconds': seconds})
-    return _write(build, parts, out, tests)
+    return _write(build, made, out, tests)
 
 
 def _trained(
     build: _Build,
     work: Work,
-    parts: _Parts,
+    made: _Parts,
     before: Refined,
     blocks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> tuple[_Parts, SelfTest]:
     """With a head that knows all pictures, and a test of one that knew what was ``before``."""
-    config, report = build.config, build.report
     learned, asked = blocks
-    buffer = _buffer(build, work, before.depth_scale)
-    pictures = pictures_of(build.keyframes)
-    training = _fitting(build, buffer).for_pictures(len(build.keyframes))
-    first, second = _phases(training, config.tested_share, bool(asked.any()))
-    device = config.device
-    head = train_head(
-        _only(buffer, learned),
-        pictures,
-        first,
-        device=device,
-        checkpoint=work.folder / 'first.pt',
-        report=lambda step, loss: report('training', step, first.loop.steps),
-    )
+    known, training = _material(build, work, before.depth_scale)
+    first, second = parts(training, build.config.tested_share, bool(asked.any()))
+
+    def part(
+        name: str, words: str, known: Material, training: Training, start: SceneNetwork | None
+    ) -> SceneNetwork:
+        def report(step: int, loss: float) -> None:
+            build.report(words, step, training.loop.steps)
+
+        checkpoint = work.folder / f'{name}.pt'
+        return train(known, training, start, build.config.device, checkpoint, report)
+
+    head = part('first', 'training', known.of(learned), first, None)
     tests = NOT_TESTED
     if second is not None:
-        tested = _Parts(_landmarks(build, before), head)
+        tested = replace(_parts(build, before), head=head)
         tests = _tested(build, tested, asked, work)
-        steps = second.loop.steps
-        head = train_head(
-            buffer,
-            pictures,
-            second,
-            start=head,
-            device=device,
-            checkpoint=work.folder / 'second.pt',
-            report=lambda step, loss: report('training with all', step, steps),
+        head = part('second', 'training with all', known, second, head)
+    return replace(made, head=head), tests
+
+
+def _material(build: _Build, work: Work, depth_scale: float) -> tuple[Material, Training]:
+    """What is learned from, and how."""
+    config, keyframes = build.config, [k.scaled(depth_scale) for k in build.keyframes]
+    buffer = _buffer(build, work, keyframes)
+    if config.method == 'ace':
+        training = config.training.for_pictures(len(keyframes))
+        if any(k.learned for k in keyframes):  # it errs: let go of it in time
+            until = min(config.self_depth.until, training.depth_until)
+            training = replace(training, depth_until=until)
+        return Material(keyframes, buffer), training
+    tree = label_tree(keyframes, buffer, config.hscnet)
+    return Material(keyframes, buffer, tree), config.hscnet.for_pictures(len(keyframes))
+
+
+def _check_for_hscnet(keyframes: list[Keyframe], config: MappingConfig) -> None:
+    if config.depth != 'self' and all(k.depth is None for k in keyframes):
+        raise BagError(
+            'hscnet learns from depth, which no picture has',
+            'add --depth self, record depth, or use --method ace',
         )
-    return replace(parts, head=head), tests
+    if config.hscnet.preset == 'sparse' and not config.landmarks.per_picture:
+        raise VlocError(
+            'hscnet sparse needs landmarks, to find pictures by',
+            'leave out --landmarks.per-picture 0, or use --hscnet.preset lite',
+        )
 
 
 def _fingerprint(build: _Build) -> str:
@@ -259,22 +288,23 @@ def _tell_scale(depth_scale: float) -> None:
         _log.info(f'depth is {abs(off):.1f} % too {"small" if off > 0 else "large"}: corrected')
 
 
-def _buffer(build: _Build, work: Work, depth_scale: float) -> Buffer:
+def _buffer(build: _Build, work: Work, keyframes: Sequence[Keyframe]) -> Buffer:
     kept = work.load('buffer')
     if kept is not None:
         return Buffer(**kept)
     buffer = fill_buffer(
-        [k.scaled(depth_scale) for k in build.keyframes],
+        keyframes,
         build.encoder,
         build.config.buffer,
         build.config.seed,
         lambda done, total: build.report('encoding', done, total),
     )
-    batch = build.config.training.batch
+    config = build.config
+    batch = (config.training if config.method == 'ace' else config.hscnet).batch
     if len(buffer.picture) < batch:
         raise VlocError(
             f'{len(buffer.picture)} cells are fewer than a batch of {batch}',
-            'raise --buffer.cells or lower --training.batch',
+            'raise --buffer.cells or lower the batch',
         )
     work.save('buffer', vars(buffer))
     return buffer
@@ -288,37 +318,6 @@ def _blocks(build: _Build) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return held_out(count, build.config.held_out)
 
 
-def _fitting(build: _Build, buffer: Buffer) -> AceTraining:
-    """With a head that takes the encoder's features, and lets go of depth that is learned."""
-    training, channels = build.config.training, buffer.features.shape[1]
-    until = build.config.self_depth.until if any(k.learned for k in build.keyframes) else 1.0
-    head = replace(training.head, in_channels=channels)
-    return replace(training, head=head, depth_until=min(until, training.depth_until))
-
-
-def _phases(
-    training: AceTraining, share: float, tested: bool
-) -> tuple[AceTraining, AceTraining | None]:
-    """The training before the self-test, and the one after it."""
-    seeded = training
-    if not tested:
-        return seeded, None
-    loop = training.loop
-    steps = max(1, round(share * loop.steps))
-    rest = replace(loop, steps=max(1, loop.steps - steps), max_lr=loop.max_lr / 2)
-    return (
-        replace(seeded, loop=replace(loop, steps=steps)),
-        replace(seeded, loop=rest, seed=training.seed + 1, from_progress=0.8),
-    )
-
-
-def _only(buffer: Buffer, pictures: NDArray[np.bool_]) -> Buffer:
-    if pictures.all():
-        return buffer
-    rows = pictures[buffer.picture]
-    return Buffer(*(column[rows] for column in vars(buffer).values()))
-
-
 def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) -> SelfTest:
     """Write a map, and ask it for what it has not seen."""
     if kept := work.load_figures('self_test'):
@@ -330,6 +329,11 @@ def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) 
     tests = self_test(path, queries, blocks_of(asked).tolist(), report)
     work.save_figures('self_test', tests.as_json())
     return tests
+
+
+def _parts(build: _Build, known: Refined) -> _Parts:
+    """All but the head."""
+    return _Parts(_landmarks(build, known), known.sightings.pictures)
 
 
 def _landmarks(build: _Build, known: Refined) -> Landmarks | None:
@@ -378,17 +382,10 @@ def _write_submap(writer: MapWriter, parts: _Parts, centre: NDArray[np.float32])
         writer.add_arrays(f'{folder}/landmarks.npz', **parts.landmarks.arrays())
     if parts.head is None:
         return submap
-    head = _copy(parts.head)
-    round_to_half(head)
+    files = head_files(parts.head, parts.pictures)
     names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
-    writer.add_bytes(names[0], head_graph(head))
-    writer.add_arrays(names[1], **head_probe(head, np.random.default_rng(0)))
-    writer.add_bytes(names[2], save_weights(head))
-    return replace(submap, network='ace', head=names[0], probe=names[1], weights=names[2])
-
-
-def _copy(head: Head) -> Head:
-    """The same head, which may be rounded while the original is trained on."""
-    twin = Head(head.config, head.centre)
-    twin.load_state_dict(head.state_dict())
-    return twin.eval()
+    writer.add_bytes(names[0], files.graph)
+    writer.add_arrays(names[1], **files.probe)
+    writer.add_bytes(names[2], files.weights)
+    network = files.network
+    return replace(submap, network=network, head=names[0], probe=names[1], weights=names[2])

@@ -45,8 +45,9 @@ def choose_landmarks(
         seed: of the choice, in which sure cells are likelier, and confirmed ones much.
     """
     rng = np.random.default_rng([6, seed])
-    measured = np.isfinite(sightings.points).all(1)
-    pictures, counts = np.unique(sightings.picture[measured], return_counts=True)
+    measured = sightings.measured
+    pictures = sightings.pictures
+    counts = np.bincount(sightings.picture[measured])[pictures]
     if config.per_picture == 0 or not len(pictures):
         return None
     each = min(config.per_picture, max(1, config.most // len(pictures)))

@@ -27,6 +27,16 @@ class Sightings:
     picture: NDArray[np.int32]  # [N]
     confirmed: NDArray[np.bool_]  # [N] whether other pictures see the point where it is
 
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """[N] whose point is known."""
+        return np.asarray(np.isfinite(self.points).all(1))
+
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """The numbers of those pictures that have such, in the order a map counts them."""
+        return np.unique(self.picture[self.measured]).astype(np.int64)
+
     def of(self, pictures: NDArray[np.bool_]) -> 'Sightings':
         """Those in some pictures, [K] of all; their numbers stay."""
         rows = pictures[self.picture]

@@ -31,7 +31,7 @@ from vloc_models.networks.ace import (
     reprojection_loss,
 )
 from vloc_models.solvers.spots import Spots
-from vloc_models.training.loop import LoopConfig, Report, optimise
+from vloc_models.training.loop import LoopConfig, Report, Shuffle, optimise
 
 Array = NDArray[np.float64]
 Encode = Callable[[NDArray[np.uint8]], Spots]  # all cells of a grey picture [H, W]
@@ -208,7 +208,7 @@ def train_head(
     columns = [torch.from_numpy(x) for x in (buffer.features, buffer.pixels, buffer.points)]
     number = torch.from_numpy(buffer.picture).long()
     T_cam_map, K = (x.to(device) for x in (torch.from_numpy(pictures.T_cam_map), _K(pictures)))
-    shuffle = _Shuffle(len(number), config.batch, config.seed)
+    shuffle = Shuffle(len(number), config.batch, config.seed)
 
     def loss_of(step: int) -> Tensor:
         rows = shuffle.rows(step)
@@ -232,20 +232,3 @@ def _K(pictures: Pictures) -> Tensor:
     K[:, 0, 0], K[:, 1, 1] = torch.from_numpy(pictures.focal).T
     K[:, 2, 2] = 1
     return K
-
-
-class _Shuffle:
-    """The order of the cells, another one in each epoch, the same whenever it is asked for."""
-
-    def __init__(self, cells: int, batch: int, seed: int) -> None:
-        self._cells, self._batch, self._seed = cells, batch, seed
-        self._per_epoch = max(1, cells // batch)  # the last, incomplete batch is left out
-        self._epoch, self._order = -1, torch.zeros(0)
-
-    def rows(self, step: int) -> Tensor:
-        """The cells of one step's batch."""
-        epoch, part = divmod(step, self._per_epoch)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self._seed * 100_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(self._cells, generator=generator)
-        return self._order[part * self._batch : (part + 1) * self._batch]

@@ -1,4 +1,4 @@
-"""The training loop: AdamW, OneCycle, checkpoints that hold numbers only, an exact resume."""
+"""The training loop: AdamW, a schedule, checkpoints that hold numbers only, an exact resume."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,11 @@ class LoopConfig:
     """One run of the optimiser."""
 
     steps: int  # 0 where they follow from the data
-    max_lr: float = 5e-3  # highest learning rate of OneCycle
+    max_lr: float = 5e-3  # highest learning rate
     weight_decay: float = 0.01  # AdamW's
     checkpoint_s: float = 20.0  # between two checkpoints
+    # halving: at 1/3, 1/2, 2/3 and 5/6 of the steps, as HSCNet was trained
+    schedule: Literal['one_cycle', 'halving'] = 'one_cycle'
 
     def __post_init__(self) -> None:
         if self.steps < 0 or not self.max_lr > 0:
@@ -58,10 +60,9 @@ def optimise(
     optimizer = torch.optim.AdamW(
         model.parameters(), config.max_lr, weight_decay=config.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.max_lr, total_steps=config.steps, cycle_momentum=False
-    )
-    start = _load(checkpoint, model, optimizer, schedule) if checkpoint else 0
+    schedule = _schedule(optimizer, config)
+    kept = {'model': model, 'optimizer': optimizer, 'schedule': schedule}
+    start = _load(checkpoint, config.steps, kept) if checkpoint else 0
     saved = time.monotonic()
     for step in range(start, config.steps):
         loss = loss_of(step)
@@ -77,19 +78,44 @@ def optimise(
             schedule.step()
         report(step + 1, loss.item())
         if checkpoint and time.monotonic() - saved > config.checkpoint_s:
-            _save(checkpoint, step + 1, model, optimizer, schedule)
+            _save(checkpoint, step + 1, config.steps, kept)
             saved = time.monotonic()
     if checkpoint and start < config.steps:
-        _save(checkpoint, config.steps, model, optimizer, schedule)
+        _save(checkpoint, config.steps, config.steps, kept)
 
 
-def _save(path: Path, step: int, model: nn.Module, optimizer: Any, schedule: Any) -> None:
-    state = {
-        'step': step,
-        'model': model.state_dict(),
-        'optimizer': optimizer.state_dict(),
-        'schedule': schedule.state_dict(),
-    }
+class Shuffle:
+    """The order of so many rows, another one in each epoch, the same whenever it is asked for."""
+
+    def __init__(self, rows: int, batch: int, seed: int) -> None:
+        self._rows, self._batch, self._seed = rows, min(batch, rows), seed
+        self._per_epoch = max(1, rows // self._batch)  # the last, incomplete batch is left out
+        self._epoch, self._order = -1, torch.zeros(0)
+
+    def rows(self, step: int) -> Tensor:
+        """The numbers of one step's batch."""
+        epoch, part = divmod(step, self._per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self._seed * 100_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(self._rows, generator=generator)
+        return self._order[part * self._batch : (part + 1) * self._batch]
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, config: LoopConfig
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if config.schedule == 'halving':
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 ** max(0, 6 * step // config.steps - 1)
+        )
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.max_lr, total_steps=config.steps, cycle_momentum=False
+    )
+
+
+def _save(path: Path, step: int, steps: int, kept: dict[str, Any]) -> None:
+    state = {'step': step, 'steps': steps}
+    state |= {name: part.state_dict() for name, part in kept.items()}
     temporary = path.with_name(f'.{path.name}.new')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,21 +127,19 @@ def _save(path: Path, step: int, model: nn.Module, optimizer: Any, schedule: Any
         raise VlocError(f'{path}: cannot be written: {e}', 'make room on the disk') from e
 
 
-def _load(path: Path, model: nn.Module, optimizer: Any, schedule: Any) -> int:
+def _load(path: Path, steps: int, kept: dict[str, Any]) -> int:
     """The step to go on from."""
     try:
         if not path.exists():
             return 0
         state = torch.load(path, map_location='cpu', weights_only=True)
-        total = state['schedule']['total_steps']
-        if total != schedule.total_steps:
+        total = state['steps']
+        if total != steps:
             raise VlocError(
-                f'{path}: of a run of {total} steps, not {schedule.total_steps}',
-                'delete it to start anew',
+                f'{path}: of a run of {total} steps, not {steps}', 'delete it to start anew'
             )
-        model.load_state_dict(state['model'])
-        optimizer.load_state_dict(state['optimizer'])
-        schedule.load_state_dict(state['schedule'])
+        for name, part in kept.items():
+            part.load_state_dict(state[name])
         step = range(total + 1).index(state['step'])
     except VlocError:
         raise
