@@ -16,7 +16,7 @@ from vloc_models.frames.write_bag import write_bag
 from vloc_models.mapping import depth_bag
 from vloc_models.records import Frame
 
-COUNT = 24  # frames
+COUNT = 16  # frames, taken far apart
 FEW = [
     *('--self-depth.short-side-px', '64', '--self-depth.training.batch', '2'),
     *('--self-depth.training.loop.steps', '3', '--self-depth.training.network.classes', '3'),

@@ -209,6 +209,11 @@ def test_neighbours_are_those_with_a_base_line() -> None:
     assert found[5].tolist() == [2, 3, 7, 8]
 
 
+def test_pictures_taken_far_apart_take_the_nearest_there_are() -> None:
+    found = neighbours_of(VIDEO, NeighbourConfig(overlap=0.5, parallax=(0.01, 0.02)))
+    assert found[0].tolist() == [1, 2]  # 2.5 and 5 %
+
+
 def test_a_picture_that_shows_something_else_is_no_neighbour() -> None:
     assert VIDEO.T_map_cam is not None
     T = VIDEO.T_map_cam.copy()

@@ -11,6 +11,7 @@ from vloc_models.geometry import se3
 from vloc_models.networks.fsre import COARSEST
 
 Array = NDArray[np.float64]
+_LESS, _WIDER = 0.67, 3.0  # of overlap and parallax, where nothing fits
 _GRID = 6  # rows and columns of pixels that stand for a picture
 
 
@@ -74,8 +75,8 @@ class NeighbourConfig:
 def neighbours_of(video: Video, config: NeighbourConfig) -> list[NDArray[np.int64]]:
     """For each picture the others that may be held against it; perhaps none.
 
-    By poses those that show enough of the same with a base line to tell depth by. Without poses
-    the one before and the one after.
+    By poses those that show enough of the same with a base line to tell depth by; for a picture
+    without any such, those somewhat further off. Without poses the one before and the one after.
 
     Raises:
         VlocError: if no picture has any.
@@ -86,9 +87,12 @@ def neighbours_of(video: Video, config: NeighbourConfig) -> list[NDArray[np.int6
     found = []
     for i in range(M):
         overlap, parallax = _shared(video, i, config)
-        fits = (overlap >= config.overlap) & (parallax >= config.parallax[0])
-        fits &= parallax <= config.parallax[1]
-        fits[i] = False
+        overlap[i] = 0
+        low, high = config.parallax
+        fits = (overlap >= config.overlap) & (parallax >= low) & (parallax <= high)
+        if not fits.any():  # taken far apart: better a large base line than none
+            fits = (overlap >= _LESS * config.overlap) & (parallax >= low)
+            fits &= parallax <= _WIDER * high
         found.append(np.flatnonzero(fits))
     if not any(map(len, found)):
         raise VlocError(
