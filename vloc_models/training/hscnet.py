@@ -79,7 +79,7 @@ class HscnetTraining:
             )
 
     def for_pictures(self, count: int) -> 'HscnetTraining':
-        """With its preset's ``loop``, of as many steps as so many pictures need if none is given."""
+        """With its preset's ``loop``, of as many steps as so many pictures need if not given."""
         if self.preset == 'full':
             return replace(self, loop=self.full_loop)
         if self.loop.steps:
