@@ -8,7 +8,8 @@ neighbouring pictures that it never saw. Its depth is scored in metres, nothing 
 the mean depth of the pictures that were learned from. Variants: full; without the triplet loss;
 without the attention between the decoders; plain (photometric, without classes). In a recording
 classes are clusters of our encoder's features, in a synthetic world (``--worlds 0 1``) exact ones;
-there "border" tells the error within 3 pixels of where two classes meet.
+there "border" tells the error within 3 pixels of where two classes meet. Depth is learned and told as
+``vloc depth`` does, unchecked.
 
 Where it is not named, ``$VLOC_DATA`` holds the bag. Finished runs in --keep are not done again.
 """
@@ -19,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,17 +28,24 @@ import numpy as np
 import torch
 import tyro
 from compare import MAP_BAG, named, run
-from depth_data import EXACT_CLASSES, Held, Mask, Material, kitchen, split, world
+from depth_data import Held, kitchen, world
 from figures import save
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from scipy.ndimage import maximum_filter, minimum_filter
 
-from vloc_models.networks.fsre import Fsre
-from vloc_models.training.fsre import FsreTraining, Video, predict_depth, train_fsre
+from vloc_models.frames.keyframes import Keyframe
+from vloc_models.frames.synthetic.labels import Label
+from vloc_models.frames.synthetic.world import Split
+from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
+from vloc_models.mapping.self_depth import SelfDepth, SelfDepthConfig, Teacher, learn_depth
+from vloc_models.training.fsre import FsreTraining
 
 Variant = Literal['full', 'no triplet', 'no attention', 'plain']
 Scores = dict[str, float | None]
 VARIANTS: tuple[Variant, ...] = ('full', 'plain', 'no triplet', 'no attention')
+_NEAR_BORDER_PX = 3
 _SHOWN = ('abs_rel', 'spread', 'd1', 'border', 'inside', 'median_ratio', 'seconds')
 
 
@@ -57,16 +65,18 @@ class Options:
     """Of the training [as FsreTraining]."""
     worlds: tuple[int, ...] = ()
     """Seeds of synthetic worlds to measure too."""
-    seconds: float = 40.0
-    """Of the drive through a world that is used."""
+    world_split: Split = 'test'
+    """Which kind of worlds; settings are chosen on train ones."""
+    seconds: float = 0.0
+    """Of the drive through a world that is used; 0: all."""
     only: tuple[Variant, ...] = VARIANTS
     """Variants to measure."""
     kitchen: bool = True
     """Measure the recording."""
     held: Held = 'reported'
     """Which blocks are asked for; settings are chosen on the others."""
-    size: tuple[int, int] = (96, 128)
-    """Height and width of the pictures that are learned from."""
+    short_side_px: int = SelfDepthConfig().short_side_px
+    """About how many pixels the shorter side of the pictures has that are learned from."""
     clusters: int = 16
     """Classes in a recording."""
     config: Annotated[FsreTraining, tyro.conf.arg(name='')] = field(default_factory=FsreTraining)
@@ -77,12 +87,11 @@ def main(options: Options) -> None:
     """Measure and print."""
     torch.set_num_threads(1)  # threads of two runs beside each other are slower than one each
     told: dict[str, Any] = {'held': options.held}
-    cases: dict[str, Callable[[], Material]] = {}
+    cases: dict[str, Callable[[], list[Keyframe]]] = {}
     if options.kitchen:
-        bag = named(options.bag, MAP_BAG)
-        cases['kitchen'] = lambda: kitchen(bag)
+        cases['kitchen'] = partial(kitchen, named(options.bag, MAP_BAG))
     for seed in options.worlds:
-        cases[f'world {seed}'] = lambda seed=seed: world(seed, options.seconds)
+        cases[f'world {seed}'] = partial(world, seed, options.world_split, options.seconds)
     for name, read in cases.items():
         case = _Case(options, name, read())
         told[name] = case.told
@@ -96,11 +105,14 @@ def main(options: Options) -> None:
 class _Case:
     """One recording, and what is known of it so far."""
 
-    def __init__(self, options: Options, name: str, material: Material) -> None:
-        self.options, self.name, self.material = options, name, material
-        self.train, self.asked = split(len(material.images), options.held)
-        self.classes = options.clusters if material.labels is None else EXACT_CLASSES
-        self.told: dict[str, Any] = {'constant': constant(material, self.train, self.asked)}
+    def __init__(self, options: Options, name: str, frames: list[Keyframe]) -> None:
+        self.options, self.name = options, name
+        train, asked = split(len(frames), options.held)
+        self.train, self.asked = (
+            [f for f, x in zip(frames, m, strict=True) if x] for m in (train, asked)
+        )
+        self.classes = options.clusters if frames[0].labels is None else len(Label)
+        self.told: dict[str, Any] = {'constant': constant(self.train, self.asked)}
 
     def measure(self, variant: Variant, seed: int) -> None:
         """Add the scores of one network, perhaps of an earlier call."""
@@ -108,8 +120,8 @@ class _Case:
         config = recipe(options, variant, seed, self.classes)
         scores = None
         if options.keep:
-            told = f'{self.name} {options.size} {options.held} {options.seconds} {config}'
-            digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+            told = (self.name, options.short_side_px, options.held, options.seconds, config)
+            digest = hashlib.sha256(f'{told} {options.world_split}'.encode()).hexdigest()[:12]
             name = f'{self.name}_{variant}_{seed}_{digest}.json'.replace(' ', '_')
             options.keep.mkdir(parents=True, exist_ok=True)
             file = options.keep / name
@@ -123,24 +135,20 @@ class _Case:
         Console(stderr=True).print(f'{self.name}, {variant}, seed {seed}:', runs[-1])
 
     def _run(self, config: FsreTraining) -> Scores:
-        video, labelling_s = self._video
-        if not config.network.classes:
-            video, labelling_s = replace(video, labels=None), 0.0
+        how = SelfDepthConfig(short_side_px=self.options.short_side_px, training=config)
         start, busy = time.perf_counter(), time.process_time()
-        network = train_fsre(video, config)
+        learned = learn_depth(self.train, Teacher(encoder(), how))
         took = {
             'seconds': time.process_time() - busy,  # of one core, whatever else it was doing
             'seconds_wall': time.perf_counter() - start,
-            'seconds_labels': labelling_s,
         }
-        return score(network, self.material, self.asked) | took
+        return score(learned, self.asked) | took
 
-    @cached_property
-    def _video(self) -> tuple[Video, float]:
-        """What all networks learn from, and the seconds that its classes took."""
-        busy = time.process_time()
-        video = self.material.video(self.train, self.options.size, self.classes)
-        return video, time.process_time() - busy
+
+@cache
+def encoder() -> ChosenEncoder:
+    """The one that ships."""
+    return choose_encoder(EncoderChoice(), threads=1)
 
 
 def recipe(options: Options, variant: Variant, seed: int, classes: int) -> FsreTraining:
@@ -159,20 +167,29 @@ def recipe(options: Options, variant: Variant, seed: int, classes: int) -> FsreT
     return replace(config, seed=seed, network=network, loss=loss, loop=loop)
 
 
-def score(network: Fsre, material: Material, asked: Mask) -> Scores:
-    """How far off a network is: the mean over pictures, each over its pixels with a true depth."""
+def score(learned: SelfDepth, asked: list[Keyframe]) -> Scores:
+    """How far off depth is: the mean over pictures, each over its pixels with a true depth."""
     rows = []
-    for i, border in enumerate(material.borders()):
-        if not asked[i]:
-            continue
-        told, true = predict_depth(network, material.images[i]), material.depth[i].astype(float)
-        rows.append(_of_picture(told, true, border))
-    columns = {k: [r[k] for r in rows if r[k] is not None] for k in rows[0]}
-    return {k: float(np.mean(column)) if column else None for k, column in columns.items()}
+    for k in asked:
+        assert k.image is not None
+        assert k.depth is not None
+        told = learned.depth_of(k.image, k.camera, k.T_map_cam).depth
+        whole = learned.rectified(k.camera).depth_back(told)
+        rows.append(_of_picture(whole.astype(float), k.depth.astype(float), _border(k)))
+    columns = {key: [r[key] for r in rows if r[key] is not None] for key in rows[0]}
+    return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
 
-def _of_picture(told: np.ndarray, true: np.ndarray, border: Mask | None) -> Scores:
-    known = np.isfinite(true)
+def _border(k: Keyframe) -> NDArray[np.bool_] | None:
+    """The pixels near where two classes meet."""
+    if k.labels is None:
+        return None
+    size = 2 * _NEAR_BORDER_PX + 1
+    return np.asarray(maximum_filter(k.labels, size) != minimum_filter(k.labels, size))
+
+
+def _of_picture(told: np.ndarray, true: np.ndarray, border: NDArray[np.bool_] | None) -> Scores:
+    known = np.isfinite(true) & np.isfinite(told)
     off, ratio = np.abs(told - true) / true, told / true
     found: Scores = {
         'abs_rel': float(off[known].mean()),
@@ -187,10 +204,10 @@ def _of_picture(told: np.ndarray, true: np.ndarray, border: Mask | None) -> Scor
     return found
 
 
-def constant(material: Material, train: Mask, asked: Mask) -> Scores:
+def constant(train: list[Keyframe], asked: list[Keyframe]) -> Scores:
     """The scores of the mean true depth of the pictures that are learned from."""
-    mean = float(np.nanmean(material.depth[train].astype(np.float64)))
-    truths = material.depth[asked].astype(np.float64)
+    mean = float(np.nanmean(np.stack([k.depth for k in train]).astype(np.float64)))  # pyright: ignore
+    truths = [k.depth.astype(float) for k in asked if k.depth is not None]
     each = [np.nanmean(np.abs(mean - true) / true) for true in truths]
     return {'abs_rel': float(np.mean(each)), 'metres': mean}
 

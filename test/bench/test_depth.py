@@ -1,7 +1,9 @@
 """Depth is learned without the truth, and scored in metres on blocks of pictures never seen."""
 
 import json
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +11,30 @@ import numpy as np
 import pytest
 import torch
 
+from vloc_models.frames.augment import to_grey
+from vloc_models.frames.keyframes import Keyframe
+from vloc_models.geometry.camera import Camera
+from vloc_models.mapping.self_depth import SelfDepth, SelfDepthConfig
 from vloc_models.networks.fsre import Fsre, FsreConfig
 
 H, W, M = 72, 104, 25
+CAMERA = Camera(W, H, 90.0, 90.0, 51.5, 35.5)
 
 
-def material(depth: Any, labels: bool = True) -> Any:
+def frames(labels: bool = True) -> list[Keyframe]:
     """A camera that passes noise two metres away."""
     rng = np.random.default_rng(0)
-    T = np.repeat(np.eye(4)[None], M, 0)
-    T[:, 0, 3] = 0.05 * np.arange(M)
-    classes = np.zeros((M, H, W), np.uint8)
-    classes[:, :, W // 2 :] = 3
-    return depth.Material(
-        rng.integers(0, 256, (M, H, W, 3)).astype(np.uint8),
-        np.repeat(np.array([[90.0, 0, 51.5], [0, 90, 35.5], [0, 0, 1]])[None], M, 0),
-        T,
-        np.full((M, H, W), 2.0, np.float16),
-        classes if labels else None,
-    )
+    classes = np.zeros((H, W), np.uint8)
+    classes[:, W // 2 :] = 3
+    found = []
+    for number in range(M):
+        T = np.eye(4)
+        T[0, 3] = 0.05 * number
+        image = rng.integers(0, 256, (H, W, 3)).astype(np.uint8)
+        depth = np.full((H, W), 2.0, np.float16)
+        told = classes if labels else None
+        found.append(Keyframe(number, to_grey(image), CAMERA, T, depth, image, told))
+    return found
 
 
 @pytest.fixture(scope='module')
@@ -35,14 +42,15 @@ def options(depth: Any) -> Any:
     network = FsreConfig(widths=(16, 16, 8, 8, 8))
     return depth.Options(
         config=replace(depth.FsreTraining(), network=network, batch=1),
-        size=(64, 96),
+        short_side_px=64,
         steps=1,
         clusters=4,
     )
 
 
 def test_blocks_for_choosing_and_for_reporting_are_apart(depth: Any) -> None:
-    (train, asked), (other_train, other) = (depth.split(225, h) for h in ('reported', 'tuning'))
+    split = partial(sys.modules['depth_data'].split, 225)
+    (train, asked), (other_train, other) = map(split, ('reported', 'tuning'))
     assert asked.sum() == other.sum() == 36
     assert not (asked & other).any()
     for learned, held in ((train, asked), (other_train, other)):
@@ -69,12 +77,13 @@ def test_variants_differ_in_what_they_are_named_for(depth: Any, options: Any) ->
 
 def test_errors_are_told_apart_at_borders(depth: Any) -> None:
     """Told 2 m everywhere; the truth is 1 m within 3 pixels of the border, elsewhere 2 m."""
-    m = material(depth)
-    m.depth[:, :, W // 2 - 3 : W // 2 + 3] = 1.0
-    m.depth[:, 0] = np.nan
+    k = frames()[0]
+    assert k.depth is not None
+    k.depth[:, W // 2 - 3 : W // 2 + 3] = 1.0
+    k.depth[0] = np.nan
     told = np.full((H, W), 2.0)
-    border = next(iter(m.borders()))
-    scores = depth._of_picture(told, m.depth[0].astype(float), border)
+    told[1] = np.nan  # beyond what the network sees
+    scores = depth._of_picture(told, k.depth.astype(float), depth._border(k))
     assert scores['border'] == pytest.approx(1.0)
     assert scores['inside'] == 0
     assert scores['abs_rel'] == pytest.approx(6 / W)
@@ -83,45 +92,29 @@ def test_errors_are_told_apart_at_borders(depth: Any) -> None:
 
 
 def test_the_constant_is_of_what_is_learned_from(depth: Any) -> None:
-    m = material(depth)
-    train, asked = depth.split(M, 'reported')
-    m.depth[train] = 3.0
-    found = depth.constant(m, train, asked)
+    train, asked = depth.parted(frames(), 'reported')
+    for k in train:
+        assert k.depth is not None
+        k.depth[:] = 3.0
+    found = depth.constant(train, asked)
     assert found == {'abs_rel': pytest.approx(0.5), 'metres': pytest.approx(3.0)}
 
 
-def test_pictures_are_made_smaller_with_their_cameras(depth: Any) -> None:
-    video = material(depth).video(np.arange(M) < 4, (36, 52), 4)
-    assert video.images.shape == (4, 36, 52, 3)
-    assert video.labels.shape == (4, 36, 52)
-    assert set(np.unique(video.labels)) == {0, 3}
-    expected = [[45.0, 0, 25.5], [0, 45, 17.5], [0, 0, 1]]  # the centre stays the centre
-    assert np.allclose(video.K, expected)
-
-
-def test_clusters_take_the_place_of_classes(depth: Any) -> None:
-    labels = material(depth, labels=False).video(np.arange(M) < 4, (64, 96), 4).labels
-    assert labels.shape == (4, 64, 96)
-    assert set(np.unique(labels)) <= {0, 1, 2, 3}
-    assert len(np.unique(labels)) > 1
-
-
-def test_only_the_pictures_asked_for_count(depth: Any) -> None:
-    m = material(depth)
-    train, asked = depth.split(M, 'reported')
-    m.depth[train] = np.nan
+@pytest.mark.parametrize('labels', [True, False])
+def test_pictures_are_scored_as_they_were_taken(depth: Any, labels: bool) -> None:
     network = Fsre(FsreConfig(widths=(16, 16, 8, 8, 8), classes=0, attention=False)).eval()
     network.size.copy_(torch.tensor([64, 96]))
-    scores = depth.score(network, m, asked)
+    learned = SelfDepth(network, SelfDepthConfig(), (96, 64), labels)
+    scores = depth.score(learned, depth.parted(frames(labels), 'reported')[1])
     assert scores['abs_rel'] < 0.3  # told is about 2 m at first
-    assert scores['border'] is not None
+    assert (scores['border'] is not None) == labels
 
 
 def test_a_run_is_kept(
     depth: Any, options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second time nothing is trained; JSON has the headline figures at its top."""
-    monkeypatch.setattr(depth, 'kitchen', lambda bag: material(depth))
+    monkeypatch.setattr(depth, 'kitchen', lambda bag: frames())
     told = []
     for _ in range(2):
         depth.main(
@@ -135,7 +128,7 @@ def test_a_run_is_kept(
             )
         )
         told.append(json.loads((tmp_path / 'd.json').read_text()))
-        monkeypatch.setattr(depth, 'train_fsre', None)
+        monkeypatch.setattr(depth, 'learn_depth', None)
     assert told[0] == told[1]
     assert len(list((tmp_path / 'kept').iterdir())) == 4
     kitchen = told[0]['kitchen']
