@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import tyro
 from compare import MAP_BAG, named, run
-from depth_data import Held, kitchen, world
+from depth_data import Held, kitchen, parted, world
 from figures import save
 from numpy.typing import NDArray
 from rich.console import Console
@@ -107,10 +107,7 @@ class _Case:
 
     def __init__(self, options: Options, name: str, frames: list[Keyframe]) -> None:
         self.options, self.name = options, name
-        train, asked = split(len(frames), options.held)
-        self.train, self.asked = (
-            [f for f, x in zip(frames, m, strict=True) if x] for m in (train, asked)
-        )
+        self.train, self.asked = parted(frames, options.held)
         self.classes = options.clusters if frames[0].labels is None else len(Label)
         self.told: dict[str, Any] = {'constant': constant(self.train, self.asked)}
 

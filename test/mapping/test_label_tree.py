@@ -146,16 +146,25 @@ def test_three_levels() -> None:
 @pytest.mark.parametrize(
     ('points', 'words'),
     [
-        (place(4), '4 points for 5 regions'),
-        (np.repeat(place(4), 50, 0), '4 points for 5 regions'),  # the same ones again and again
-        (np.zeros((100, 3)), '1 points for 5 regions'),
-        (place(12), r'\d points for 4 regions'),  # enough for the regions, not for their parts
+        (place(4), '4 points for 20 regions'),
+        (np.repeat(place(4), 50, 0), '4 points for 20 regions'),  # the same ones again and again
+        (np.zeros((100, 3)), '1 points for 20 regions'),
+        (place(12), '12 points for 20 regions'),  # enough for the regions, not for their parts
     ],
 )
 def test_fewer_points_than_regions_are_named(points: Array, words: str) -> None:
     with pytest.raises(VlocError, match=rf'{words}.*--hscnet\.branching') as caught:
         grow(points, (5, 4), 0)
     assert '\n' not in str(caught.value)
+
+
+def test_a_region_of_few_points_has_each_as_a_part() -> None:
+    """As of what is seen through a window."""
+    beyond = np.array([[90.0, 0, 0], [90, 1, 0], [90, 0, 1]])
+    points = np.concatenate([place(400), beyond])
+    tree = grow(points, (5, 4), 0)
+    np.testing.assert_allclose(tree.leaves[leaf_of(tree.labels(beyond), (5, 4))], beyond)
+    assert np.isfinite(tree.leaves).all()
 
 
 @pytest.mark.parametrize('points', [np.zeros((0, 3)), np.full((50, 3), np.nan)])

@@ -80,13 +80,14 @@ def grow(
     count = 1 if scenes is None else int(scenes.max(initial=0)) + 1
     scene_of = np.zeros(len(points), np.int64) if scenes is None else scenes[some]
     sizes = (count * branching[0], *branching[1:])
+    _check_enough(points, int(np.prod(sizes)))
     parts = [_clusters(points[scene_of == s], branching[0], rng) for s in range(count)]
     levels = [np.concatenate(parts)]
     for size in sizes[1:]:
         node = leaf_of(
             LabelTree(sizes[: len(levels)], tuple(levels)).labels(points), sizes[: len(levels)]
         )
-        parts = [_clusters(points[node == n], size, rng) for n in range(len(levels[-1]))]
+        parts = [_parts(points[node == n], c, size, rng) for n, c in enumerate(levels[-1])]
         levels.append(np.concatenate(parts))
     return LabelTree(sizes, tuple(levels))
 
@@ -102,15 +103,27 @@ def scenes_of(centres: Array, count: int, seed: int) -> NDArray[np.int64]:
 
 def _clusters(points: Array, count: int, rng: np.random.Generator) -> Array:
     """The centres [count, 3] of k-means; empty clusters are seeded anew by the library."""
-    distinct = len(np.unique(points, axis=0))
-    if distinct < count:
-        raise VlocError(
-            f'labels: {distinct} points for {count} regions',
-            'choose fewer regions (--hscnet.branching 8 8), or record depth or more pictures',
-        )
+    _check_enough(points, count)
     means = KMeans(count, n_init='auto', random_state=int(rng.integers(2**31)))
     with threadpool_limits(1):  # threads add up in any order: each run would end elsewhere
         return np.asarray(means.fit(points).cluster_centers_, np.float64)
+
+
+def _parts(points: Array, centre: Array, count: int, rng: np.random.Generator) -> Array:
+    """The parts of a region; of one with few points, such as behind a window, each is a part."""
+    distinct = np.unique(points, axis=0)
+    if len(distinct) >= count:
+        return _clusters(points, count, rng)
+    return np.concatenate([distinct, np.repeat(centre[None], count - len(distinct), 0)])
+
+
+def _check_enough(points: Array, regions: int) -> None:
+    distinct = len(np.unique(points, axis=0))
+    if distinct < regions:
+        raise VlocError(
+            f'labels: {distinct} points for {regions} regions',
+            'choose fewer regions (--hscnet.branching 8 8), or record depth or more pictures',
+        )
 
 
 def _nearest(points: Array, node: NDArray[np.int64], centres: Array) -> NDArray[np.int64]:
