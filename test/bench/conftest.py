@@ -47,7 +47,8 @@ def _is_bench(module: ModuleType) -> bool:
 compare, figures, harm, few_images, blocks, limits, worlds = map(
     _bench, ('compare', 'figures', 'harm', 'few_images', 'blocks', 'limits', 'worlds')
 )
-trust, drive, negatives, depth = map(_bench, ('trust', 'drive', 'negatives', 'depth'))
+trust, drive, negatives = map(_bench, ('trust', 'drive', 'negatives'))
+depth, hscnet = map(_bench, ('depth', 'hscnet'))
 
 
 def place(number: int) -> Array:
