@@ -8,8 +8,8 @@ neighbouring pictures that it never saw. Its depth is scored in metres, nothing 
 the mean depth of the pictures that were learned from. Variants: full; without the triplet loss;
 without the attention between the decoders; plain (photometric, without classes). In a recording
 classes are clusters of our encoder's features, in a synthetic world (``--worlds 0 1``) exact ones;
-there "border" tells the error within 3 pixels of where two classes meet. Depth is learned and told as
-``vloc depth`` does, unchecked.
+there "border" tells the error within 3 pixels of where two classes meet. Depth is learned and told
+as ``vloc depth`` does, unchecked.
 
 Where it is not named, ``$VLOC_DATA`` holds the bag. Finished runs in --keep are not done again.
 """
