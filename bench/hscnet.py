@@ -25,11 +25,10 @@ import tyro
 from compare import MAP_BAG, QUERY_BAG, named, run, score
 from figures import Figures, save
 from rich.console import Console
-from rich.progress import TaskID
 from rich.table import Table
 
 from vloc_models.commands.locate import check_outputs
-from vloc_models.commands.progress import progress_bar
+from vloc_models.commands.progress import by_step, progress_bar
 from vloc_models.engines.torch_engine import TorchEngine
 from vloc_models.errors import VlocError
 from vloc_models.export.to_onnx import as_exported
@@ -167,8 +166,9 @@ def _measured(place: Place, options: Options, folder: Path) -> dict[str, Figures
     known = _material(place, encoder, options)
     for name in [n for n in options.networks if n not in told]:
         checkpoint, start = where[name].with_suffix('.pt'), time.process_time()
-        with _bar() as bar:
-            report = partial(_step, bar, f'{place.name}: {name}', place.steps)
+        with progress_bar(Console(stderr=True)) as progress:
+            bar, words = by_step(progress), f'{place.name}: {name}'
+            report = partial(_step, bar, words, place.steps)
             head = train(known, trainings[name], None, options.device, checkpoint, report)
         seconds = time.process_time() - start
         exported = as_exported(head)
@@ -189,7 +189,8 @@ def _step(bar: Bar, words: str, steps: int, step: int, loss: float) -> None:
 
 def _material(place: Place, encoder: ChosenEncoder, options: Options) -> Material:
     """The cells that all networks learn from, with depth as the pictures agree on it."""
-    with _bar() as bar:
+    with progress_bar(Console(stderr=True)) as progress:
+        bar = by_step(progress)
         keyframes = read_keyframes(
             place.mapped, 1000, encoder.record.short_side_px, lambda n, of: bar('reading', n, of)
         )
@@ -266,20 +267,6 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(temporary)
-
-
-@contextmanager
-def _bar() -> Iterator[Bar]:
-    """Reports steps by their words."""
-    with progress_bar(Console(stderr=True)) as progress:
-        tasks = dict[str, TaskID]()
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total, note='')
-            progress.update(tasks[step], completed=done, total=total)
-
-        yield report
 
 
 if __name__ == '__main__':

@@ -287,3 +287,14 @@ def build_soon(toy_encoder: Any) -> Callable[[pytest.MonkeyPatch], None]:
         patch.setattr(heads, 'head_graph', graph)
 
     return install
+
+
+@pytest.fixture(scope='module')
+def one_thread() -> Iterator[None]:
+    """On a busy machine threads of torch that wait for each other take five times as long."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

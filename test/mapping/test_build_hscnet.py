@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from map_files import tree
 from safetensors import numpy as safetensors
 
 from vloc_models.errors import BagError, VlocError
@@ -60,17 +60,6 @@ def config(tiny: MappingConfig, preset: Any, steps: int = 30, **changes: Any) ->
         full_loop=loop,
     )
     return replace(tiny, method='hscnet', hscnet=replace(how, **changes))
-
-
-def tree(site: Path) -> dict[str, Any]:
-    """The files of a map, map.yaml without date and duration."""
-    files: dict[str, Any] = {
-        str(p.relative_to(site)): p.read_bytes() for p in site.rglob('*') if p.is_file()
-    }
-    info = yaml.safe_load(files['map.yaml'])
-    assert info['provenance'].pop('date')
-    assert info['provenance']['self_test'].pop('map_seconds') > 0
-    return files | {'map.yaml': info}
 
 
 @pytest.fixture(scope='module')

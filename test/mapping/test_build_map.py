@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from map_files import tree
 
 from vloc_models.commands.main import main
 from vloc_models.errors import BagError, MapError
@@ -47,17 +47,6 @@ FILES = {
 @pytest.fixture(autouse=True)
 def soon(build_soon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     build_soon(monkeypatch)
-
-
-def tree(site: Path) -> dict[str, Any]:
-    """The files of a map, map.yaml without date and duration."""
-    files: dict[str, Any] = {
-        str(p.relative_to(site)): p.read_bytes() for p in site.rglob('*') if p.is_file()
-    }
-    info = yaml.safe_load(files['map.yaml'])
-    assert info['provenance'].pop('date')
-    assert info['provenance']['self_test'].pop('map_seconds') > 0
-    return files | {'map.yaml': info}
 
 
 @pytest.fixture(scope='module')

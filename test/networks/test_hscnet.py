@@ -1,7 +1,6 @@
 """The published sizes, receptive fields and toy losses, and what conditions what."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -44,13 +43,7 @@ def labels_for(net: Hscnet, B: int, h: int, w: int) -> Tensor:
     return torch.stack(levels, 1) if levels else torch.zeros(B, 0, h, w, dtype=torch.long)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine threads that wait for each other take five times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')

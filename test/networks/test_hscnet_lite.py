@@ -1,6 +1,5 @@
 """Each answer knows of those before it, each cell of itself only, and hints tell places apart."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -24,12 +23,7 @@ SMALL = HscnetLiteConfig(
 )
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def build(size: HscnetLiteConfig = SMALL, seed: int = 0) -> HscnetLite:

@@ -1,6 +1,6 @@
 """Networks learn regions and points of a room, the same ones each time, and points stay put."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,7 @@ WIDTHS = Widths(8, 8, (8,), (8,), (8,), (8,), (4, 4, 8, 8, 8, 8, 8, 16))
 CAMERA = Camera(96, 72, 80.0, 82.0, 45.0, 37.0, 'plumb_bob', (-0.1, 0.02, 1e-3, -5e-4, 0.0))
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 class Grid:
