@@ -6,7 +6,8 @@ A network is trained on a recording with poses but without its depth, and asked 
 neighbouring pictures that it never saw. Its depth is scored in metres, nothing is rescaled:
 ``abs_rel`` is the mean of |told - true| / true over the pixels with a true depth. The constant is
 the mean depth of the pictures that were learned from. Variants: full; without the triplet loss;
-without the attention between the decoders; plain (photometric, without classes). In a recording
+without the attention between the decoders; without the hints of a plane sweep; plain (photometric
+alone: neither hints nor classes). In a recording
 classes are clusters of our encoder's features, in a synthetic world (``--worlds 0 1``) exact ones;
 there "border" tells the error within 3 pixels of where two classes meet. Depth is learned and told
 as ``vloc depth`` does, unchecked.
@@ -42,9 +43,9 @@ from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_enc
 from vloc_models.mapping.self_depth import SelfDepth, SelfDepthConfig, Teacher, learn_depth
 from vloc_models.training.fsre import FsreTraining
 
-Variant = Literal['full', 'no triplet', 'no attention', 'plain']
+Variant = Literal['full', 'no triplet', 'no attention', 'no hints', 'plain']
 Scores = dict[str, float | None]
-VARIANTS: tuple[Variant, ...] = ('full', 'plain', 'no triplet', 'no attention')
+VARIANTS: tuple[Variant, ...] = ('full', 'plain', 'no triplet', 'no attention', 'no hints')
 _NEAR_BORDER_PX = 3
 _SHOWN = ('abs_rel', 'spread', 'd1', 'border', 'inside', 'median_ratio', 'seconds')
 
@@ -159,7 +160,8 @@ def recipe(options: Options, variant: Variant, seed: int, classes: int) -> FsreT
         attention=config.network.attention and not parted,
     )
     triplet = 0.0 if variant in ('no triplet', 'plain') else config.loss.triplet
-    loss = replace(config.loss, triplet=triplet)
+    hints = 0.0 if variant in ('no hints', 'plain') else config.loss.hints
+    loss = replace(config.loss, triplet=triplet, hints=hints)
     loop = replace(config.loop, steps=steps)
     return replace(config, seed=seed, network=network, loss=loss, loop=loop)
 

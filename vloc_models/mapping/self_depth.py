@@ -14,7 +14,7 @@ the photometric lesson of a sixth of its pictures, and saves learning twice.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from vloc_models.mapping.pseudo_labels import labels_of
 from vloc_models.mapping.work import Work
 from vloc_models.networks.fsre import Fsre
 from vloc_models.training.fsre import FsreTraining, predict_depth, train_fsre
+from vloc_models.training.hints import depth_hints
 from vloc_models.training.video import Video
 
 Array = NDArray[np.float64]
@@ -166,6 +167,13 @@ def learn_depth(
         np.stack([k.T_map_cam for k in keyframes]),
         labels,
     )
+    if training.loss.hints:
+        network = training.network
+        depths_m = network.min_depth_m, network.max_depth_m
+        hints = depth_hints(
+            video, training.hints, depths_m, partial(teacher.report, 'comparing pictures')
+        )
+        video = replace(video, hints=hints)
     steps = training.loop.steps
     network = train_fsre(
         video,

@@ -26,6 +26,7 @@ class FsreLoss:
     ssim: float = 0.85  # of the photometric error, the rest is L1
     auto_mask: bool = True  # leave out pixels that look the same without any motion
     smooth: float = 1e-3
+    hints: float = 1.0  # not of the paper: what pictures with known poses tell of depth
     classes: float = 0.3
     triplet: float = 0.1
     patch: int = 5  # side of the triplet loss's neighbourhood, pixels of the features
@@ -36,13 +37,13 @@ class FsreLoss:
 class Neighbours:
     """Other pictures of what a batch shows, N for each of its pictures."""
 
-    images: Tensor  # [B, N, 3, H, W] of 0..1
+    images: Tensor  # [B, N, C, H, W] of 0..1
     K: Tensor  # [B, N, 3, 3]
     T_neighbour_cam: Tensor  # [B, N, 4, 4]
 
 
 def reprojected(depth: Tensor, K: Tensor, near: Neighbours) -> Tensor:
-    """The batch's pictures [B, N, 3, H, W] as its depth and the neighbours tell them.
+    """The batch's pictures [B, N, C, H, W] as its depth and the neighbours tell them.
 
     Args:
         depth: [B, 1, H, W] of the batch.
@@ -51,7 +52,7 @@ def reprojected(depth: Tensor, K: Tensor, near: Neighbours) -> Tensor:
     """
     sizes = check_shape(depth, 'B 1 H W', 'depth')
     check_shape(K, 'B 3 3', 'K', B=sizes['B'])
-    sizes = check_shape(near.images, 'B N 3 H W', 'neighbours', **sizes)
+    sizes = check_shape(near.images, 'B N C H W', 'neighbours', **sizes)
     H, W = sizes['H'], sizes['W']
     v, u = torch.meshgrid(
         torch.arange(H, device=depth.device), torch.arange(W, device=depth.device), indexing='ij'
@@ -71,7 +72,7 @@ def reprojected(depth: Tensor, K: Tensor, near: Neighbours) -> Tensor:
 
 
 def photometric_error(a: Tensor, b: Tensor, ssim: float = 0.85) -> Tensor:
-    """How different two pictures [B, 3, H, W] look at each pixel, [B, 1, H, W]."""
+    """How different two pictures [B, C, H, W] look at each pixel, [B, 1, H, W]."""
     l1 = (a - b).abs().mean(1, keepdim=True)
     return ssim * ssim_loss(a, b).mean(1, keepdim=True) + (1 - ssim) * l1
 
@@ -138,6 +139,15 @@ def smoothness_loss(inverse_depth: Tensor, image: Tensor) -> Tensor:
         for axis in (3, 2)
     )
     return across.mean() + down.mean()
+
+
+def hint_loss(inverse_depth: Tensor, hints: Tensor) -> Tensor:
+    """How far off inverse depth [B, 1, H, W] is of hints [B, H, W], mean |log| where they are."""
+    sizes = check_shape(inverse_depth, 'B 1 H W', 'inverse depth')
+    check_shape(hints, 'B H W', 'hints', B=sizes['B'], H=sizes['H'], W=sizes['W'])
+    known = hints.isfinite()
+    off = (inverse_depth[:, 0][known] * hints[known]).log().abs()
+    return off.sum() / known.sum().clamp(min=1)
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:

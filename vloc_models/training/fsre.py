@@ -6,7 +6,7 @@ have a base line, not against the next ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from vloc_models.networks.fsre import (
 )
 from vloc_models.networks.fsre_losses import FsreLoss, Neighbours
 from vloc_models.networks.resnet import without_classifier
+from vloc_models.training.hints import HintConfig
 from vloc_models.training.loop import LoopConfig, Report, optimise
 from vloc_models.training.video import NeighbourConfig, Video, neighbours_of
 from vloc_models.training.weights import load_weights
@@ -48,13 +49,14 @@ class FsreTraining:
     network: FsreConfig = field(default_factory=FsreConfig)
     loss: FsreLoss = field(default_factory=FsreLoss)
     neighbours: NeighbourConfig = field(default_factory=NeighbourConfig)
+    hints: HintConfig = field(default_factory=HintConfig)
     batch: int = 4  # pictures a step, beside their neighbours
     flip_share: float = 0.5  # of the pictures, mirrored left to right
     jitter_share: float = 0.5  # of the pictures, shown to the network in other colours
     jitter: Colour = field(default_factory=Colour)
     pretrained: bool = True  # the light encoder starts from the one that ships with vloc
     weights: Path | None = None  # an ImageNet state dict (torchvision's names) for a ResNet
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(200, max_lr=2e-3))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(400, max_lr=3e-4))
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -71,6 +73,7 @@ class _Batch:
     near: Neighbours
     earlier: Tensor  # [B, N] whether a neighbour comes before the picture
     labels: Tensor | None  # [B, H, W]
+    hints: Tensor | None  # [B, H, W] metres, nan where there is none
 
 
 def train_fsre(
@@ -185,7 +188,9 @@ def _batch(
     if video.T_map_cam is not None:
         T_cam_map = np.linalg.inv(video.T_map_cam[others])
         T = T_cam_map @ video.T_map_cam[chosen][:, None]
-    images, K, T, labels = _mirror(mirrored, images, K, T, labels)
+    hints = None if video.hints is None else video.hints[chosen]
+    images, K, T = _mirror(mirrored, images, K, T)
+    labels, hints = _flipped(mirrored, labels), _flipped(mirrored, hints)
     shown = images[:, 0].copy()
     for b in np.flatnonzero(rng.random(config.batch) < config.jitter_share):
         shown[b] = colour_jitter(shown[b], config.jitter, rng)
@@ -204,6 +209,7 @@ def _batch(
         near,
         tensor(others < chosen[:, None]),
         None if labels is None else tensor(labels),
+        None if hints is None else tensor(hints),
     )
 
 
@@ -212,17 +218,21 @@ def _mirror(
     images: NDArray[np.uint8],  # [B, 1 + N, H, W, 3]
     K: NDArray[np.float64],  # [B, 1 + N, 3, 3]
     T: NDArray[np.float64],  # [B, N, 4, 4]
-    labels: NDArray[np.uint8] | None,  # [B, H, W]
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any]:
     """Some of the samples as if the world were seen in a mirror: x becomes -x in every camera."""
     side = np.diag([-1.0, 1, 1, 1])
     K = K.copy()
     K[mirrored, :, 0, 2] = images.shape[3] - 1 - K[mirrored, :, 0, 2]
     images = np.where(mirrored[:, None, None, None, None], images[..., ::-1, :], images)
     T = np.where(mirrored[:, None, None, None], side @ T @ side, T)
-    if labels is not None:
-        labels = np.where(mirrored[:, None, None], labels[..., ::-1], labels)
-    return images, K, T, labels
+    return images, K, T
+
+
+def _flipped(mirrored: NDArray[np.bool_], pictures: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Pictures [B, H, W], some of them left to right."""
+    if pictures is None:
+        return None
+    return np.where(mirrored[:, None, None], pictures[..., ::-1], pictures)
 
 
 def _with_motion(batch: _Batch, motion: nn.Module) -> _Batch:
@@ -237,7 +247,7 @@ def _with_motion(batch: _Batch, motion: nn.Module) -> _Batch:
         turned = tensors.inverse(T_later_earlier)
         found.append(torch.where(before[:, None, None], turned, T_later_earlier))
     near = Neighbours(batch.near.images, batch.near.K, torch.stack(found, 1))
-    return _Batch(batch.shown, batch.images, batch.K, near, batch.earlier, batch.labels)
+    return replace(batch, near=near)
 
 
 def _loss(output: FsreOutput, batch: _Batch, config: FsreLoss) -> Tensor:
@@ -252,6 +262,8 @@ def _loss(output: FsreOutput, batch: _Batch, config: FsreLoss) -> Tensor:
         photometric = losses.reprojection_loss(batch.images, warped, still, config)
         smooth = losses.smoothness_loss(told, smaller)
         total = total + (photometric + config.smooth * smooth) / 2**s
+        if batch.hints is not None:
+            total = total + config.hints * losses.hint_loss(full, batch.hints) / 2**s
     if batch.labels is not None and output.logits is not None and config.classes:
         total = total + config.classes * losses.class_loss(output.logits, batch.labels)
     if batch.labels is not None and config.triplet:

@@ -23,6 +23,7 @@ class Video:
     K: Array  # [M, 3, 3] pixels
     T_map_cam: Array | None  # [M, 4, 4] metres; None: motion is learned too, depth has no scale
     labels: NDArray[np.uint8] | None = None  # [M, H, W] 255 = none; None: photometric only
+    hints: NDArray[np.float32] | None = None  # [M, H, W] depth in metres where it is known, or nan
 
     def check(self, classes: int) -> None:
         """Check what a recording or a caller can get wrong.
@@ -44,6 +45,8 @@ class Video:
             check_shape(self.T_map_cam, 'M 4 4', 'video: T_map_cam', M=M)
             for number, T in enumerate(self.T_map_cam):
                 check_se3(T, f'video: T_map_cam of picture {number}')
+        if self.hints is not None:
+            check_shape(self.hints, 'M H W', 'video: hints', **sizes)
         if self.labels is not None:
             check_shape(self.labels, 'M H W', 'video: labels', **sizes)
             told = self.labels[self.labels != 255]
