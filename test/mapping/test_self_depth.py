@@ -23,12 +23,18 @@ from vloc_models.mapping.self_depth import (
 from vloc_models.mapping.work import Work
 from vloc_models.networks.fsre import Fsre, FsreConfig
 from vloc_models.training.fsre import FsreTraining
+from vloc_models.training.hints import HintConfig
 from vloc_models.training.loop import LoopConfig
 
 NETWORK = FsreConfig(widths=(16, 16, 8, 8, 8), classes=3, first_depth_m=3.0)
 TINY = SelfDepthConfig(
     short_side_px=64,
-    training=FsreTraining(network=NETWORK, batch=2, loop=LoopConfig(3, max_lr=1e-4)),
+    training=FsreTraining(
+        network=NETWORK,
+        hints=HintConfig(depths=12),
+        batch=2,
+        loop=LoopConfig(3, max_lr=1e-4),
+    ),
 )
 COUNT = 20  # pictures
 HELD_OUT = np.zeros(COUNT, bool)
@@ -105,7 +111,12 @@ def test_what_was_found_is_kept(
     with pytest.raises(KeyboardInterrupt):
         killed()
     counts = {step: steps.count(step) for step in steps}
-    assert counts == {'learning depth': 3, 'telling depth': COUNT, 'checking depth': COUNT}
+    of_pictures = ('telling depth', 'checking depth')
+    assert counts == {
+        'comparing pictures': learned.sum(),
+        'learning depth': 3,
+        **dict.fromkeys(of_pictures, COUNT),
+    }
     monkeypatch.setattr(module, 'learn_depth', None)  # not called
     with Work(tmp_path / 'site', 'same') as work:
         again = with_self_depth(keyframes, learned, told, work)

@@ -1,17 +1,19 @@
-"""Depth hints on the wall and the board of the FSRE tests, whose depth is known."""
+"""Depth hints on the wall and the board, whose depth is known."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_fsre import DEPTH, FAR_M, NEAR_M, PLAIN, TINY, VIDEO, abs_rel
+from planes import DEPTH, FAR_M, NEAR_M, VIDEO, abs_rel
 
 from vloc_models.errors import VlocError
-from vloc_models.training.fsre import predict_depth, train_fsre
+from vloc_models.networks.fsre import FsreConfig
+from vloc_models.training.fsre import FsreTraining, predict_depth, train_fsre
 from vloc_models.training.hints import HintConfig, depth_hints
 from vloc_models.training.loop import LoopConfig
 
 RANGE_M = 0.5, 10.0
+PLAIN = FsreConfig(widths=(32, 24, 16, 16, 8), classes=0, attention=False)
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +71,7 @@ def test_every_picture_is_reported() -> None:
 def test_with_hints_a_wrong_start_is_overcome() -> None:
     """From a first guess of 0.55 m the photometric loss alone goes another way."""
     network = replace(PLAIN, first_depth_m=0.55, min_depth_m=0.5)
-    config = replace(TINY, network=network, loop=LoopConfig(40, max_lr=5e-4))
+    config = FsreTraining(network=network, batch=2, loop=LoopConfig(25, max_lr=1e-3))
     hints = depth_hints(VIDEO, HintConfig(), RANGE_M)
     found = []
     for told in (None, hints):
@@ -88,4 +90,4 @@ def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
 
 def test_hints_of_another_size_are_refused(hints: np.ndarray) -> None:
     with pytest.raises(VlocError, match='video: hints'):
-        train_fsre(replace(VIDEO, hints=hints[:, 1:]), TINY)
+        train_fsre(replace(VIDEO, hints=hints[:, 1:]), FsreTraining())
