@@ -4,10 +4,11 @@
 
 Two kinds of places: a recording ($VLOC_DATA/redkitchen_map, asked with redkitchen_dev), and
 synthetic buildings of eight rooms, three of which look like another, one a seed. In each the same
-cells, steps and batches go to each network: HSCNet, the same without conditioning, its sparse
-variant if it is wanted, and plain regression (ACE with depth) with as many parameters. Then all
-queries are asked with the network alone, no landmarks. Recall of buildings is within 10 cm and
-5 deg. "cells, cm" is the median error of the points that the network tells.
+cells, steps and batches go to each network: HSCNet, the same without conditioning, and
+plain regression (ACE with depth) with as many parameters; its sparse variant if it is named. Then
+all queries are asked with the network alone; landmarks only tell the sparse one what looks alike.
+Recall of buildings is within 10 cm and 5 deg. "cells, cm" is the median error of the points that
+the network tells.
 """
 
 import json
@@ -24,6 +25,7 @@ import numpy as np
 import tyro
 from compare import MAP_BAG, QUERY_BAG, named, run, score
 from figures import Figures, save
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -40,12 +42,14 @@ from vloc_models.frames.working import working_view
 from vloc_models.localize.by_head import Head
 from vloc_models.localize.localizer import Localizer
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
-from vloc_models.mapping.heads import Material, Training, label_tree, train
+from vloc_models.mapping.heads import Material, Training, label_tree, told_pictures, train
+from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.refine import refine
 from vloc_models.mapping.sightings import look
 from vloc_models.maps import MapInfo
 from vloc_models.networks.ace import HeadConfig
 from vloc_models.records import Verdict
+from vloc_models.solvers.landmarks import Matcher
 from vloc_models.training.ace import AceTraining, BufferConfig, fill_buffer
 from vloc_models.training.hscnet import HscnetTraining
 from vloc_models.training.loop import LoopConfig
@@ -85,7 +89,7 @@ class Options:
     kitchen_seeds: tuple[int, ...] = (0,)
     """Of the training on the recording; none: leave it out."""
     networks: tuple[str, ...] = ('hscnet', 'unconditioned', 'ace')
-    """Which of hscnet, unconditioned, ace."""
+    """Which of hscnet, unconditioned, ace, sparse."""
     steps: int = 11_000
     """Of each training on the recording."""
     building_steps: int = 4000
@@ -150,7 +154,8 @@ def _networks(scenes: int, steps: int, seed: int) -> dict[str, Training]:
     ours = HscnetTraining(scenes=scenes, seed=seed, loop=loop)
     unconditioned = replace(ours, lite=replace(ours.lite, conditioned=False))
     plain = AceTraining(seed=seed, head=_EQUAL, loop=replace(loop, max_lr=5e-3))
-    return {'hscnet': ours, 'unconditioned': unconditioned, 'ace': plain}
+    sparse = replace(ours, preset='sparse')
+    return {'hscnet': ours, 'unconditioned': unconditioned, 'ace': plain, 'sparse': sparse}
 
 
 def _measured(place: Place, options: Options, folder: Path) -> dict[str, Figures]:
@@ -163,18 +168,19 @@ def _measured(place: Place, options: Options, folder: Path) -> dict[str, Figures
     if len(told) == len(options.networks):
         return told
     encoder = choose_encoder(EncoderChoice())
-    known = _material(place, encoder, options)
+    known = _known(place, encoder, options)
     for name in [n for n in options.networks if n not in told]:
         checkpoint, start = where[name].with_suffix('.pt'), time.process_time()
         with progress_bar(Console(stderr=True)) as progress:
             bar, words = by_step(progress), f'{place.name}: {name}'
             report = partial(_step, bar, words, place.steps)
-            head = train(known, trainings[name], None, options.device, checkpoint, report)
+            material = known.material
+            head = train(material, trainings[name], None, options.device, checkpoint, report)
         seconds = time.process_time() - start
-        exported = as_exported(head)
+        exported = as_exported(told_pictures(head, known.pictures))
         engine = TorchEngine(exported.module, tuple(exported.inputs), exported.outputs)
         info = MapInfo(encoder.record, (), ())
-        localizer = Localizer(info, encoder.engine, Head(engine, np.eye(4)))
+        localizer = Localizer(info, encoder.engine, Head(engine, np.eye(4), known.places))
         told[name] = _asked(localizer, place.asked) | {
             'train_cpu_seconds': seconds,
             'parameters': float(sum(p.numel() for p in head.parameters())),
@@ -187,7 +193,14 @@ def _step(bar: Bar, words: str, steps: int, step: int, loss: float) -> None:
     bar(words, step, steps)
 
 
-def _material(place: Place, encoder: ChosenEncoder, options: Options) -> Material:
+@dataclass(frozen=True, eq=False)
+class _Known:
+    material: Material
+    pictures: NDArray[np.int64]  # numbers of the keyframes that can be found again
+    places: Matcher | None  # finds them
+
+
+def _known(place: Place, encoder: ChosenEncoder, options: Options) -> _Known:
     """The cells that all networks learn from, with depth as the pictures agree on it."""
     with progress_bar(Console(stderr=True)) as progress:
         bar = by_step(progress)
@@ -195,8 +208,8 @@ def _material(place: Place, encoder: ChosenEncoder, options: Options) -> Materia
             place.mapped, 1000, encoder.record.short_side_px, lambda n, of: bar('reading', n, of)
         )
         seen = look(keyframes, encoder, lambda n, of: bar('looking', n, of))
-        scale = refine(seen, keyframes).depth_scale
-        keyframes = [k.scaled(scale) for k in keyframes]
+        refined = refine(seen, keyframes)
+        keyframes = [k.scaled(refined.depth_scale) for k in keyframes]
         buffer = fill_buffer(
             keyframes,
             encoder,
@@ -205,7 +218,10 @@ def _material(place: Place, encoder: ChosenEncoder, options: Options) -> Materia
             lambda n, of: bar('encoding', n, of),
         )
     regions = HscnetTraining(scenes=place.scenes, seed=place.seed)
-    return Material(keyframes, buffer, label_tree(keyframes, buffer, regions))
+    T_map_cam = np.stack([k.T_map_cam for k in keyframes])
+    landmarks = choose_landmarks(refined.sightings, T_map_cam, LandmarkConfig(), place.seed)
+    material = Material(keyframes, buffer, label_tree(keyframes, buffer, regions))
+    return _Known(material, refined.sightings.pictures, landmarks and Matcher(landmarks))
 
 
 def _asked(localizer: Localizer, source: FrameSource) -> Figures:
@@ -236,7 +252,7 @@ def _summary(told: dict[str, dict[str, Figures]]) -> Figures:
         ('kitchen', 'recall_5cm_5deg', ''),
         ('building', 'recall_10cm_5deg', 'building_'),
     ):
-        for network in ('hscnet', 'unconditioned', 'ace'):
+        for network in _networks(1, 1, 0):
             found = [
                 runs[network][key] or 0.0
                 for place, runs in told.items()

@@ -12,19 +12,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from vloc_models.frames.keyframes import read_keyframes
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
 from vloc_models.frames.synthetic.labels import Label
 from vloc_models.frames.synthetic.looks import LOOK_NAMES
 from vloc_models.frames.synthetic.preview import preview
+from vloc_models.mapping.encoder import EncoderChoice, choose_encoder
+from vloc_models.mapping.self_depth import SelfDepthConfig, Teacher, learn_depth
 from vloc_models.networks.fsre import FsreConfig
 from vloc_models.records import View
-from vloc_models.training.fsre import FsreTraining, Video, predict_depth, train_fsre
+from vloc_models.training.fsre import FsreTraining
 
 OUT = Path(__file__).parent.parent / 'docs' / 'pictures'
 DRIVE = DriveSpec(kind='query')
 MOMENTS = (0.06, 0.3, 0.55, 0.8)  # of the drive
 WORLD = WorldSpec(seed=1, rooms=3)
-DEPTH_SECONDS, DEPTH_GAP = 40, 4  # of the drive; frames around those shown, not learned from
+DEPTH_GAP = 4  # pictures before and after those shown that are not learned from
 
 
 def views(spec: SyntheticSpec) -> list[View]:
@@ -67,39 +70,30 @@ def label_picture(view: View) -> NDArray[np.uint8]:
     return colours[np.minimum(view.labels, len(Label) - 1)]
 
 
-def video_of(views: list[View], T_map_cam: list[NDArray[np.float64]]) -> Video:
-    """What depth is learned from, a fifth as wide."""
-    height, width = 96, 128
-    images = [cv2.resize(v.image, (width, height), interpolation=cv2.INTER_AREA) for v in views]
-    labels = [
-        cv2.resize(v.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        for v in views
-        if v.labels is not None
-    ]
-    K = np.stack([v.camera.resized(width, height).K for v in views])
-    shown, classes = np.stack(images).astype(np.uint8), np.stack(labels).astype(np.uint8)
-    return Video(shown, K, np.stack(T_map_cam), classes)
-
-
 def depth_sheet() -> None:
     """Learn depth from most of a drive through a test world, and show four other frames."""
-    source = SyntheticSource(SyntheticSpec(WorldSpec(1), DriveSpec(duration_s=DEPTH_SECONDS)))
-    frames = list(source.frames())
-    asked = [round(f * len(frames)) for f in (0.2, 0.4, 0.6, 0.8)]
-    learned = [f for i, f in enumerate(frames) if min(abs(i - a) for a in asked) > DEPTH_GAP]
-    poses = [f.T_map_base @ f.views[0].T_base_cam for f in learned if f.T_map_base is not None]
-    video = video_of([f.views[0] for f in learned], poses)
-    network = train_fsre(video, FsreTraining(network=FsreConfig(classes=len(Label))))
-    shown = [frames[a].views[0] for a in asked]
-    told = [predict_depth(network, v.image) for v in shown]
-    true = [v.depth for v in shown if v.depth is not None]
-    off = [np.abs(t - z) / z for t, z in zip(told, true, strict=True)]
-    rows = {
-        'picture': [v.image for v in shown],
-        'learned depth': [shaded(z) for z in told],
-        'true depth': [shaded(z) for z in true],
-        'error': [shaded(x, 0.5, 'magma') for x in off],
-    }
+    keyframes = read_keyframes(
+        SyntheticSource(SyntheticSpec(WorldSpec(1))), 1000, 480, colour=True
+    )
+    asked = [round(f * len(keyframes)) for f in (0.2, 0.4, 0.6, 0.8)]
+    known = [k for i, k in enumerate(keyframes) if min(abs(i - a) for a in asked) > DEPTH_GAP]
+    training = FsreTraining(network=FsreConfig(classes=len(Label)))
+    config = SelfDepthConfig(training=training)
+    learned = learn_depth(known, Teacher(choose_encoder(EncoderChoice()), config))
+    rows: dict[str, list[NDArray[np.uint8]]] = {}
+    for k in (keyframes[a] for a in asked):
+        assert k.image is not None
+        assert k.depth is not None
+        told = learned.depth_of(k.image, k.camera, k.T_map_cam).depth
+        told, true = learned.rectified(k.camera).depth_back(told), k.depth.astype(np.float32)
+        pictures = {
+            'picture': k.image,
+            'learned depth': shaded(told),
+            'true depth': shaded(true),
+            'error': shaded(np.abs(told - true) / true, 0.5, 'magma'),
+        }
+        for name, picture in pictures.items():
+            rows.setdefault(name, []).append(picture)
     sheet('depth.jpg', rows)
 
 

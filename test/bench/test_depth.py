@@ -65,13 +65,15 @@ def test_variants_differ_in_what_they_are_named_for(depth: Any, options: Any) ->
     assert {c.seed for c in found.values()} == {2}
     assert {c.loop.steps for c in found.values()} == {1}
     told = {
-        v: (c.network.classes, c.network.attention, c.loss.triplet > 0) for v, c in found.items()
+        v: (c.network.classes, c.network.attention, c.loss.triplet > 0, c.loss.hints > 0)
+        for v, c in found.items()
     }
     assert told == {
-        'full': (15, True, True),
-        'plain': (0, False, False),
-        'no triplet': (15, True, False),
-        'no attention': (15, False, True),
+        'full': (15, True, True, True),
+        'plain': (0, False, False, False),
+        'no triplet': (15, True, False, True),
+        'no attention': (15, False, True, True),
+        'no hints': (15, True, True, False),
     }
 
 

@@ -11,7 +11,7 @@ import torch
 from vloc_models.networks.ace import Head
 from vloc_models.networks.hscnet_lite import HscnetLite
 
-NETWORKS = ('hscnet', 'unconditioned', 'ace')
+NETWORKS = ('hscnet', 'unconditioned', 'ace', 'sparse')
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def ready(hscnet: Any, gallery: Any, toy_encoder: Any, monkeypatch: pytest.Monke
     return hscnet
 
 
-def told(bench: Any, folder: Path, **more: Any) -> dict[str, Any]:
+def told(bench: Any, folder: Path) -> dict[str, Any]:
     file = folder / 'h.json'
-    options = bench.Options(json=file, keep=folder / 'runs', cells=4000, **more)
+    options = bench.Options(json=file, keep=folder / 'runs', cells=4000, networks=NETWORKS)
     assert bench.run(lambda: bench.main(options)) == 0
     return json.loads(file.read_text())
 

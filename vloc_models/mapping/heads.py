@@ -107,13 +107,12 @@ class HeadFiles:
     weights: bytes
 
 
-def head_files(head: SceneNetwork, pictures: NDArray[np.int64]) -> HeadFiles:
-    """The files, in half precision; ``head`` stays as it is.
+def told_pictures(head: SceneNetwork, pictures: NDArray[np.int64]) -> SceneNetwork:
+    """A copy in evaluation mode; the sparse network is told pictures by their numbers in a map.
 
     Args:
-        head: a trained network.
-        pictures: numbers of the keyframes that the map's landmarks were seen in, in the order in
-            which the map counts them; the sparse network will be told these.
+        head: was told numbers of keyframes.
+        pictures: those keyframes that the map has, in its order.
     """
     twin = copy.deepcopy(head).eval()
     if isinstance(twin, HscnetLite) and twin.image_code is not None:
@@ -122,6 +121,17 @@ def head_files(head: SceneNetwork, pictures: NDArray[np.int64]) -> HeadFiles:
         code = twin.image_code.weight.detach()[torch.from_numpy(pictures)]
         twin.image_code = torch.nn.Embedding.from_pretrained(code)
         twin.config = replace(twin.config, images=len(pictures))
+    return twin
+
+
+def head_files(head: SceneNetwork, pictures: NDArray[np.int64]) -> HeadFiles:
+    """The files, in half precision; ``head`` stays as it is.
+
+    Args:
+        head: a trained network.
+        pictures: numbers of the keyframes that the map's landmarks were seen in, in its order.
+    """
+    twin = told_pictures(head, pictures)
     round_to_half(twin)
     name = 'ace' if isinstance(twin, Head) else 'hscnet'
     probe = head_probe(twin, np.random.default_rng(0))
