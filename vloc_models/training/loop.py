@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -41,6 +42,7 @@ def optimise(
     config: LoopConfig,
     checkpoint: Path | None = None,
     report: Report = lambda step, loss: None,
+    beside: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Minimise ``loss_of(step)`` over the model's parameters.
 
@@ -50,6 +52,8 @@ def optimise(
         config: steps and rates.
         checkpoint: continued from if it is there, and written every ``checkpoint_s``.
         report: called after every step.
+        beside: what else changes while ``loss_of`` is asked and has a state dict, by name; it is
+            kept in the checkpoint too.
 
     Raises:
         VlocError: if the loss is not finite, the checkpoint is damaged or belongs to another run,
@@ -61,7 +65,7 @@ def optimise(
         model.parameters(), config.max_lr, weight_decay=config.weight_decay
     )
     schedule = _schedule(optimizer, config)
-    kept = {'model': model, 'optimizer': optimizer, 'schedule': schedule}
+    kept = {'model': model, 'optimizer': optimizer, 'schedule': schedule, **beside}
     start = _load(checkpoint, config.steps, kept) if checkpoint else 0
     saved = time.monotonic()
     for step in range(start, config.steps):
