@@ -34,13 +34,18 @@ from figures import save
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.ndimage import maximum_filter, minimum_filter
 
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.frames.synthetic.labels import Label
 from vloc_models.frames.synthetic.world import Split
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
-from vloc_models.mapping.self_depth import SelfDepth, SelfDepthConfig, Teacher, learn_depth
+from vloc_models.mapping.self_depth import (
+    SelfDepth,
+    SelfDepthConfig,
+    Teacher,
+    learn_depth,
+    near_borders,
+)
 from vloc_models.training.fsre import FsreTraining
 
 Variant = Literal['full', 'no triplet', 'no attention', 'no hints', 'plain']
@@ -174,20 +179,12 @@ def score(learned: SelfDepth, asked: list[Keyframe]) -> Scores:
         assert k.depth is not None
         told = learned.depth_of(k.image, k.camera, k.T_map_cam).depth
         whole = learned.rectified(k.camera).depth_back(told)
-        rows.append(_of_picture(whole.astype(float), k.depth.astype(float), _border(k)))
+        rows.append(_of_picture(whole.astype(float), k.depth.astype(float), k.labels))
     columns = {key: [r[key] for r in rows if r[key] is not None] for key in rows[0]}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
 
-def _border(k: Keyframe) -> NDArray[np.bool_] | None:
-    """The pixels near where two classes meet."""
-    if k.labels is None:
-        return None
-    size = 2 * _NEAR_BORDER_PX + 1
-    return np.asarray(maximum_filter(k.labels, size) != minimum_filter(k.labels, size))
-
-
-def _of_picture(told: np.ndarray, true: np.ndarray, border: NDArray[np.bool_] | None) -> Scores:
+def _of_picture(told: np.ndarray, true: np.ndarray, labels: NDArray[np.uint8] | None) -> Scores:
     known = np.isfinite(true) & np.isfinite(told)
     off, ratio = np.abs(told - true) / true, told / true
     found: Scores = {
@@ -197,7 +194,8 @@ def _of_picture(told: np.ndarray, true: np.ndarray, border: NDArray[np.bool_] | 
         'border': None,
         'inside': None,
     }
-    if border is not None and (known & border).any():
+    border = False if labels is None else near_borders(labels, _NEAR_BORDER_PX)
+    if (known & border).any():
         found['border'] = float(off[known & border].mean())
         found['inside'] = float(off[known & ~border].mean())
     return found

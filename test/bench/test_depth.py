@@ -85,7 +85,7 @@ def test_errors_are_told_apart_at_borders(depth: Any) -> None:
     k.depth[0] = np.nan
     told = np.full((H, W), 2.0)
     told[1] = np.nan  # beyond what the network sees
-    scores = depth._of_picture(told, k.depth.astype(float), depth._border(k))
+    scores = depth._of_picture(told, k.depth.astype(float), k.labels)
     assert scores['border'] == pytest.approx(1.0)
     assert scores['inside'] == 0
     assert scores['abs_rel'] == pytest.approx(6 / W)

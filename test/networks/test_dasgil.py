@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vloc_models.errors import VlocError
-from vloc_models.networks.dasgil import Dasgil, DasgilConfig, compact, flat
+from vloc_models.networks.dasgil import Dasgil, DasgilConfig, flat
 from vloc_models.networks.dasgil_discriminators import (
     DISCRIMINATORS,
     CascadeDiscriminator,
@@ -83,12 +83,6 @@ def test_only_the_layers_asked_for_are_computed(network: Dasgil) -> None:
     network.encoder(torch.rand(1, 3, 96, 64), 5)
     with pytest.raises(VlocError, match='multiple of 256'):
         network.encoder(torch.rand(1, 3, 96, 64))
-
-
-def test_a_compact_descriptor_has_any_pictures_size(network: Dasgil) -> None:
-    for size in ((96, 128), (64, 64)):
-        maps = network.encoder(torch.rand(2, 3, *size), 5)
-        assert compact(maps, (4, 5), 2).shape == (2, 2 * 64 * 4)
 
 
 def test_the_flat_discriminator_is_as_published() -> None:

@@ -68,11 +68,10 @@ def test_every_picture_is_reported() -> None:
     assert seen == [(n, M) for n in range(1, M + 1)]
 
 
-def test_with_hints_a_wrong_start_is_overcome() -> None:
+def test_with_hints_a_wrong_start_is_overcome(hints: np.ndarray) -> None:
     """From a first guess of 0.55 m the photometric loss alone goes another way."""
     network = replace(PLAIN, first_depth_m=0.55, min_depth_m=0.5)
     config = FsreTraining(network=network, batch=2, loop=LoopConfig(25, max_lr=1e-3))
-    hints = depth_hints(VIDEO, HintConfig(), RANGE_M)
     found = []
     for told in (None, hints):
         learned = train_fsre(replace(VIDEO, labels=None, hints=told), config)

@@ -112,9 +112,14 @@ class SelfDepth:
 
     def _doubtful(self, labels: Picture) -> NDArray[np.bool_]:
         """Where things move, or depth jumps, by the classes [h, w]."""
-        size = 2 * self.config.border_px + 1
-        border = maximum_filter(labels, size) != minimum_filter(labels, size)
-        return border | np.isin(labels, self.config.moving_classes)
+        moving = np.isin(labels, self.config.moving_classes)
+        return near_borders(labels, self.config.border_px) | moving
+
+
+def near_borders(labels: Picture, within_px: int) -> NDArray[np.bool_]:
+    """The pixels [H, W] of classes [H, W] that another class is near."""
+    size = 2 * within_px + 1
+    return np.asarray(maximum_filter(labels, size) != minimum_filter(labels, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +173,7 @@ def learn_depth(
         labels,
     )
     if training.loss.hints:
-        network = training.network
-        depths_m = network.min_depth_m, network.max_depth_m
+        depths_m = training.network.min_depth_m, training.network.max_depth_m
         hints = depth_hints(
             video, training.hints, depths_m, partial(teacher.report, 'comparing pictures')
         )

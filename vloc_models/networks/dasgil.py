@@ -11,7 +11,6 @@ from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vloc_models.checks import check_shape
 from vloc_models.errors import VlocError
@@ -156,14 +155,3 @@ def start_small(module: nn.Module) -> None:
 def flat(maps: Maps) -> Tensor:
     """All values of maps side by side [B, N]."""
     return torch.cat([m.flatten(1) for m in maps], 1)
-
-
-def compact(maps: Maps, layers: tuple[int, ...], side: int) -> Tensor:
-    """What pictures are compared by [B, N]: some layers' maps, averaged to ``side`` x ``side``.
-
-    Args:
-        maps: of the encoder.
-        layers: their numbers, 1..8.
-        side: cells of the grid.
-    """
-    return flat(tuple(F.adaptive_avg_pool2d(maps[i - 1], side) for i in layers))
