@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -99,20 +99,22 @@ def told(tracker: Tracker, stamp_ns: int) -> tuple[Any, ...]:
 
 
 @given(seed=st.integers(0, 2**32))
+@example(seed=126)  # shortly before its end, such stamps make a jump of odometry
 @settings(max_examples=20)
 def test_a_replay_gives_the_same_whatever_was_asked_meanwhile(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = wander(rng, 60, 0.05)
     stamps = [START + i * S // 20 + int(rng.integers(-S, S)) // 4 for i in range(60)]  # disordered
     live, replay = Tracker(TrackerConfig()), Tracker(TrackerConfig())
+    known = 0
     for i, (stamp, T) in enumerate(zip(stamps, truth, strict=True)):
         for tracker in (live, replay):
             if i % 4:
                 move(tracker, stamp, T)
             else:
                 tracker.add_fix(fix(stamp, T, Verdict.WEAK if i % 5 == 1 else Verdict.ACCEPTED))
-        live.track(stamp)
+        known += live.track(stamp).state is not State.LOST
         live.track(START + 60 * S)
     for stamp in sorted(stamps):
         assert told(live, stamp) == told(replay, stamp)
-    assert any(live.track(stamp).state is not State.LOST for stamp in stamps)
+    assert known > 10
