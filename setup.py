@@ -28,11 +28,13 @@ REQUIRES = [
     'dacite>=1.8,<2',
     'threadpoolctl>=3.1,<4',
     'embreex>=2.17,<5' + NOT_ARM,
+    'faiss-cpu>=1.8,<2',
 ]
 
 # Needed to make maps, not to use them, so they travel with torch, not with a robot.
 MAPPING = ['onnx>=1.16,<2', 'onnxscript>=0.3,<1', 'scikit-learn>=1.4,<2']
 TEST = [
+    'ray>=2.40,<3',  # a cluster of worker processes, on this machine
     'pytest>=8',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
