@@ -48,11 +48,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from vloc_models.errors import BagError, VlocError
-from vloc_models.frames.cameras import CameraMount
+from vloc_models.frames.chosen import Chosen
 from vloc_models.frames.source import FrameSource, open_source
 from vloc_models.localize.localizer import Localizer
 from vloc_models.mapping.build_map import MappingConfig
-from vloc_models.records import Frame, Trajectory
 
 _SHOWN = ('queries', *ACCURACY, 'accepted', 'false_accepts')
 
@@ -124,64 +123,6 @@ def _far(asked: NDArray[np.int64], count: int, gap: int) -> NDArray[np.int64]:
     for shift in range(2 * gap + 1):
         near[asked + shift] = True
     return np.flatnonzero(~near[gap : gap + count])
-
-
-class Chosen:
-    """Some frames of a recording; a FrameSource as it is one.
-
-    Args:
-        source: the recording; closing it is left to whoever opened it.
-        stamps_ns: of the frames to keep, rising.
-    """
-
-    def __init__(self, source: FrameSource, stamps_ns: NDArray[np.int64]) -> None:
-        self._source, self._stamps_ns = source, stamps_ns
-
-    @property
-    def notes(self) -> list[str]:
-        """What was found odd."""
-        return self._source.notes
-
-    @property
-    def cameras(self) -> tuple[CameraMount, ...]:
-        """The cameras."""
-        return self._source.cameras
-
-    @property
-    def poses_source(self) -> str:
-        """Where the poses come from, in words."""
-        return self._source.poses_source
-
-    @property
-    def odom_source(self) -> str:
-        """Where odometry comes from, in words."""
-        return self._source.odom_source
-
-    @property
-    def span_ns(self) -> tuple[int, int]:
-        """The stamps of the first and the last frame kept."""
-        return int(self._stamps_ns[0]), int(self._stamps_ns[-1])
-
-    def __len__(self) -> int:
-        return len(self._stamps_ns)
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames kept."""
-        kept = set(self._stamps_ns.tolist())
-        return (frame for frame in self._source.frames() if frame.stamp_ns in kept)
-
-    def trajectory(self) -> Trajectory:
-        """The poses of the frames kept."""
-        way = self._source.trajectory()
-        kept = np.isin(way.stamps_ns, self._stamps_ns)
-        return Trajectory.of(way.stamps_ns[kept], way.T_map_body[kept])
-
-    def odometry(self) -> Trajectory:
-        """All odometry."""
-        return self._source.odometry()
-
-    def close(self) -> None:
-        """Nothing: the recording has other users."""
 
 
 @dataclass(frozen=True, eq=False)

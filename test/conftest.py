@@ -1,7 +1,7 @@
 """For tests of several files: a small map to write and to damage, and one that is really built."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,8 +189,8 @@ class Gallery:
     def __len__(self) -> int:
         return self.count
 
-    def frames(self) -> Iterator[Frame]:
-        yield from self.drawn
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        return (f for f in self.drawn if only is None or f.stamp_ns in only)
 
     def trajectory(self) -> Trajectory:
         known = [(f.stamp_ns, f.T_map_base) for f in self.drawn if f.T_map_base is not None]

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -196,15 +196,16 @@ class BagReader:
         """The number of frames that will come (fewer if some are damaged)."""
         return len(self.moments)
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames in rising stamps, decoded one at a time.
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        """The frames in rising stamps, decoded one at a time; those of some stamps, if given.
 
         Raises:
             BagError: if the bag is damaged, or no frame of it can be used.
         """
-        moments, poses, odometry = self.moments, self.poses, self.odometry_source
+        moments = [m for m in self.moments if only is None or m.stamp_ns in only]
+        poses, odometry = self.poses, self.odometry_source
         mounts, count, damaged = self._fixed_mounts, Counter[str](), 0
-        for number, parts in self._messages(moments):
+        for number, parts in self._messages(moments) if moments else ():
             stamp = moments[number].stamp_ns
             try:
                 views = self._views_of(moments[number], parts, mounts, count)

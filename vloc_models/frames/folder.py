@@ -6,7 +6,7 @@ camera is the body. There are no stamps, so they are made up at 30 Hz.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,13 +108,15 @@ class FolderReader:
         """Where the poses come from, in words."""
         return 'none' if self.options.poses == 'none' else 'the pose files, of the camera'
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames in order, read one at a time.
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        """The frames in order, read one at a time; those of some stamps only, if given.
 
         Raises:
             BagError: for a file that is missing or cannot be read.
         """
         for stamp, item in self.items:
+            if only is not None and stamp not in only:
+                continue
             image = _read_image(item.image)
             depth = _read_depth(item.depth) if item.depth else None
             if depth is not None and depth.shape != image.shape[:2]:

@@ -65,7 +65,7 @@ def read_keyframes(
         source: a recording.
         limit: they stay in memory, about a megabyte each with depth.
         short_side_px: of the pictures kept.
-        report: called with how many frames were read, and of how many.
+        report: called with how many pictures were read, and of how many.
         colour: keep the colours and classes too; another megabyte each.
 
     Raises:
@@ -73,9 +73,9 @@ def read_keyframes(
     """
     chosen = set(evenly(source, limit // max(1, len(source.cameras))).tolist())
     keyframes = []
-    for done, frame in enumerate(source.frames()):
-        report(done + 1, len(source))
-        if frame.stamp_ns not in chosen or frame.T_map_base is None:
+    for done, frame in enumerate(source.frames(chosen)):
+        report(done + 1, len(chosen))
+        if frame.T_map_base is None:
             continue
         for view in (working_view(v, short_side_px) for v in frame.views):
             depth = None if view.depth is None else view.depth.astype(np.float16)

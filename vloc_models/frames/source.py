@@ -1,8 +1,8 @@
 """Any recording as frames: a bag or a folder of pictures, or several in a row."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -48,8 +48,8 @@ class FrameSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames in rising stamps, one at a time."""
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        """The frames in rising stamps, one at a time; those of some stamps only, if given."""
         ...
 
     def trajectory(self) -> Trajectory:
@@ -162,10 +162,10 @@ class Chain:
     def __len__(self) -> int:
         return sum(len(s) for s in self._sources)
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames of all recordings, in rising stamps."""
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        """The frames of all recordings, in rising stamps; those of some stamps only, if given."""
         for shift, source in self.parts:
-            for frame in source.frames():
+            for frame in source.frames(None if only is None else _Earlier(only, shift)):
                 yield replace(frame, stamp_ns=frame.stamp_ns + shift) if shift else frame
 
     def trajectory(self) -> Trajectory:
@@ -187,3 +187,14 @@ class Chain:
                     stamps.append(stamp)
                     poses.append(T)
         return Trajectory.of(stamps, poses)
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """Stamps, as a recording has them that is moved in time by ``shift_ns``."""
+
+    stamps: Container[int]
+    shift_ns: int
+
+    def __contains__(self, stamp_ns: object) -> bool:
+        return isinstance(stamp_ns, int) and stamp_ns + self.shift_ns in self.stamps

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
@@ -148,12 +148,18 @@ class SyntheticSource:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def frames(self) -> Iterator[Frame]:
-        """All frames in time order; what is not in the cache is rendered on the way."""
+    def frames(self, only: Container[int] | None = None) -> Iterator[Frame]:
+        """Frames in time order; what is not in the cache is rendered on the way.
+
+        Args:
+            only: the stamps of those wanted [all].
+        """
         workers = os.cpu_count() or 1
+        stamps = self.truth.stamps_ns[list(self._moments)].tolist()
+        wanted = [n for n, stamp in enumerate(stamps) if only is None or stamp in only]
         with ThreadPoolExecutor(workers) as pool:
             ahead = deque[Future[Frame]]()
-            for index in range(len(self)):
+            for index in wanted:
                 ahead.append(pool.submit(self.frame, index))
                 if len(ahead) > 2 * workers:
                     yield ahead.popleft().result()
