@@ -28,7 +28,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from building import Maps, maps_of
+from our_maps import Maps, maps_of
 from compare import (
     MAP_BAG,
     PEER,

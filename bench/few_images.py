@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Annotated
 
 import tyro
-from building import Maps, maps_of
+from our_maps import Maps, maps_of
 from compare import (
     MAP_BAG,
     PEER,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from building import maps_of
+from our_maps import maps_of
 from compare import MAP_BAG, QUERY_BAG, named, run
 from figures import Figures, save, table_of_cases
 from rich.console import Console

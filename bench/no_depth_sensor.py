@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from building import Maps, maps_of
+from our_maps import Maps, maps_of
 from compare import MAP_BAG, QUERY_BAG, map_figures, named, run, score
 from figures import Figures, save, table_of_cases
 from rich.console import Console

@@ -16,7 +16,8 @@ from std_srvs.srv import Trigger
 from vloc_models.errors import BagError, MapError, VlocError
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import open_source
-from vloc_models.mapping.build_map import MappingConfig, build_map
+from vloc_models.mapping.build_map import MappingConfig
+from vloc_models.mapping.make_map import make_map
 from vloc_models.mapping.self_test import in_words
 from vloc_ros.compat import steady_clock
 from vloc_ros.declare import declare
@@ -107,7 +108,7 @@ class MappingNode(Node):
         bags = [Path(bag).expanduser() for bag in p.bag]
         with open_source(bags, options) as source:
             out = Path(p.map).expanduser()
-            made = build_map(source, list(p.bag), out, config, self._report)
+            made = make_map(source, list(p.bag), out, config, self._report)
         figures = made.info.provenance.self_test
         size, seconds = made.size_bytes() / 1e6, figures.get('map_seconds') or 0.0
         self.get_logger().info(f'written: {out} ({size:.1f} MB, {seconds:.0f} s)')

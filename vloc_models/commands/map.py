@@ -12,7 +12,8 @@ from vloc_models.commands.progress import by_step, progress_bar
 from vloc_models.errors import MapError
 from vloc_models.frames.options import BagOptions
 from vloc_models.frames.source import open_source
-from vloc_models.mapping.build_map import MappingConfig, build_map
+from vloc_models.mapping.build_map import MappingConfig
+from vloc_models.mapping.make_map import make_map
 from vloc_models.mapping.self_test import in_words
 from vloc_models.maps import open_map
 
@@ -38,7 +39,7 @@ def map_(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     was_aligned = _is_aligned(out)
     with open_source(bags, options) as source, progress_bar(console) as progress:
-        made = build_map(source, [str(bag) for bag in bags], out, config, by_step(progress))
+        made = make_map(source, [str(bag) for bag in bags], out, config, by_step(progress))
     figures = made.info.provenance.self_test
     seconds, size = figures.get('map_seconds') or 0.0, made.size_bytes() / 1e6
     console.print(Text(f'written: {out} ({size:.1f} MB, {seconds:.0f} s)'))

@@ -47,6 +47,7 @@ from vloc_models.mapping.self_depth import (
 )
 from vloc_models.mapping.self_test import NOT_TESTED, SelfTest, self_test
 from vloc_models.mapping.sightings import Sightings, look
+from vloc_models.mapping.split import SplitConfig
 from vloc_models.mapping.triangulate import triangulate
 from vloc_models.mapping.twins import with_twins
 from vloc_models.mapping.work import Work, fingerprint
@@ -70,7 +71,7 @@ class MappingConfig:
     device: str = 'cpu'
     """Where the head is trained: cpu or cuda."""
     max_images: int = 1000
-    """Pictures kept in memory, evenly along the way."""
+    """Pictures kept in memory, of a part of the place, evenly along the way."""
     min_images: int = 10
     """Fewer are no recording of a place."""
     depth: DepthKind = 'auto'
@@ -90,6 +91,7 @@ class MappingConfig:
     self_depth: SelfDepthConfig = field(default_factory=SelfDepthConfig)
     landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
 
     @property
     def in_colour(self) -> bool:
