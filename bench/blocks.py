@@ -28,7 +28,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from our_maps import Maps, maps_of
 from compare import (
     MAP_BAG,
     PEER,
@@ -45,6 +44,7 @@ from compare import (
 )
 from figures import ACCURACY, Figures, compared, save, table, table_of_cases
 from numpy.typing import NDArray
+from our_maps import Maps, maps_of
 from rich.console import Console
 
 from vloc_models.errors import BagError, VlocError

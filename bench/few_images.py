@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Annotated
 
 import tyro
-from our_maps import Maps, maps_of
 from compare import (
     MAP_BAG,
     PEER,
@@ -35,6 +34,7 @@ from compare import (
     run,
 )
 from figures import ACCURACY, Figures, save, table_of_cases
+from our_maps import Maps, maps_of
 from rich.console import Console
 
 from vloc_models.errors import VlocError

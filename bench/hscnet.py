@@ -41,6 +41,7 @@ from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSp
 from vloc_models.frames.working import working_view
 from vloc_models.localize.by_head import Head
 from vloc_models.localize.localizer import Localizer
+from vloc_models.localize.parts import Parts
 from vloc_models.mapping.encoder import ChosenEncoder, EncoderChoice, choose_encoder
 from vloc_models.mapping.heads import Material, Training, label_tree, told_pictures, train
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
@@ -180,7 +181,8 @@ def _measured(place: Place, options: Options, folder: Path) -> dict[str, Figures
         exported = as_exported(told_pictures(head, known.pictures))
         engine = TorchEngine(exported.module, tuple(exported.inputs), exported.outputs)
         info = MapInfo(encoder.record, (), ())
-        localizer = Localizer(info, encoder.engine, Head(engine, np.eye(4), known.places))
+        asked = Parts.one(Head(engine, np.eye(4), known.places))
+        localizer = Localizer(info, encoder.engine, asked)
         told[name] = _asked(localizer, place.asked) | {
             'train_cpu_seconds': seconds,
             'parameters': float(sum(p.numel() for p in head.parameters())),

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from our_maps import maps_of
 from compare import MAP_BAG, QUERY_BAG, named, run
 from figures import Figures, save, table_of_cases
+from our_maps import maps_of
 from rich.console import Console
 
 from vloc_models.commands.locate import with_progress

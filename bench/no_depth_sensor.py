@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from our_maps import Maps, maps_of
 from compare import MAP_BAG, QUERY_BAG, map_figures, named, run, score
 from figures import Figures, save, table_of_cases
+from our_maps import Maps, maps_of
 from rich.console import Console
 
 from vloc_models.commands.depth import in_words

@@ -100,6 +100,7 @@ class SubMap:
     name: str
     centre_m: tuple[float, float, float]  # as recorded; heads answer relative to it
     floor: str = ''
+    encoder: str = ''  # sha256 of the one it was made with; '' = the map's
     network: str = ''  # the family of the head, e.g. ace
     head: str | None = None  # onnx
     probe: str | None = None  # npz, inputs of the head and torch's outputs

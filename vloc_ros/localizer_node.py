@@ -203,8 +203,8 @@ class LocalizerNode(LifecycleNode):
         words = f'{path}, made of {", ".join(made.bags) or "?"} on {made.date}'
         self.health.set('map', 'ok', words)
         self.get_logger().info(f'map {words}')
-        if self._outputs is not None and localizer.landmarks is not None:
-            self._outputs.map_points(localizer.landmarks.points)
+        if self._outputs is not None and len(localizer.parts.points):
+            self._outputs.map_points(localizer.parts.points)
 
     def _take_pictures(self, pictures: Moment) -> None:
         active = self._active

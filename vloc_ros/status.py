@@ -15,7 +15,7 @@ def level_of(fix: Fix, solved: Solved, track: Track) -> str:
 def values_of(fix: Fix, solved: Solved, track: Track, now_ns: int) -> dict[str, object]:
     """The figures of one frame; those of a pose are left empty where there is none."""
     found = fix.estimate
-    sub_map = solved.job.localizer.info.submaps[0]
+    sub_map = solved.answer.submap if solved.answer and found else None
     return {
         **_of_rig(solved),
         'verdict': fix.verdict.value,
@@ -27,8 +27,8 @@ def values_of(fix: Fix, solved: Solved, track: Track, now_ns: int) -> dict[str, 
         'reprojection_px': f'{found.reprojection_px:.2f}' if found else '',
         'solve_ms': f'{solved.took_ms:.1f}',
         'latency_ms': f'{(now_ns - fix.stamp_ns) / 1e6:.1f}',
-        'sub_map': sub_map.name,
-        'floor': sub_map.floor,
+        'sub_map': sub_map.name if sub_map else '',
+        'floor': sub_map.floor if sub_map else '',
     }
 
 

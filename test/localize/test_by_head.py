@@ -17,6 +17,7 @@ from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.localize import by_head
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.parts import Parts
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import MapInfo, MapWriter, SubMap, open_map
 from vloc_models.records import Array, Fix, Verdict, View
@@ -101,7 +102,7 @@ def ready(
     head = by_head.Head(engine, np.eye(4) if T is None else T, places)
     limits = VerdictConfig(60, 0.15, 0.4, 0.05, chance_inlier_ratio=0.04)
     config = LocalizerConfig('head', head_verdict=limits, **how)
-    return Localizer(sites.SMALL, Encoder(), head, None, config)
+    return Localizer(sites.SMALL, Encoder(), Parts.one(head), config)
 
 
 def check(fix: Fix, T: Array = T_map_base) -> None:
@@ -114,8 +115,9 @@ def check(fix: Fix, T: Array = T_map_base) -> None:
 def test_each_kind_is_asked_for_what_it_can_tell(sites: Any, inputs: tuple[str, ...]) -> None:
     net = Net(*inputs)
     localizer = ready(sites, net, Places(4, 2))
-    assert localizer.head is not None
-    assert localizer.head.wants_image is (inputs == ('image',))
+    (part,) = localizer.parts.usable
+    assert part.head is not None
+    assert part.head.wants_image is (inputs == ('image',))
     answer = localizer.explain([view(9)], stamp_ns=3)
     check(answer.fix)
     assert answer.fix.stamp_ns == 3

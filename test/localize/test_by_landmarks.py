@@ -29,6 +29,7 @@ from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer
 from vloc_models.localize.cells import Cells
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.parts import Parts
 from vloc_models.mapping.twins import with_twins
 from vloc_models.records import Fix, PoseEstimate, Verdict, View
 from vloc_models.solvers.landmarks import Landmarks, Matcher, whole_picture
@@ -253,7 +254,8 @@ def copied(sites: Any) -> Callable[[bool], Localizer]:
     def localizer(known: bool) -> Localizer:
         cells, marks = two_places(0.8, alike=30)
         matcher = Matcher(with_twins(marks, CAMERA) if known else marks)
-        return Localizer(sites.SMALL, Seeing(cells[0]), None, matcher, LocalizerConfig(every=1))
+        parts = Parts.one(landmarks=matcher)
+        return Localizer(sites.SMALL, Seeing(cells[0]), parts, LocalizerConfig(every=1))
 
     return localizer
 

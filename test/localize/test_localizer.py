@@ -16,6 +16,7 @@ from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.localize import by_head
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
+from vloc_models.localize.parts import Parts
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.records import Array, Fix, Verdict, View
 from vloc_models.solvers.landmarks import Matcher, Matches
@@ -84,7 +85,7 @@ def make(sites: Any) -> Callable[..., Localizer]:
     def localizer(head: Head | None = None, **config: Any) -> Localizer:
         how = LocalizerConfig(**{'every': 2, 'verdict': VERDICT, **config})
         asked = by_head.Head(head or Head(), np.eye(4))
-        return Localizer(sites.SMALL, Encoder(), asked, None, how)
+        return Localizer(sites.SMALL, Encoder(), Parts.one(asked), how)
 
     return localizer
 
@@ -372,7 +373,8 @@ def test_a_head_of_another_shape_is_refused(
 @pytest.mark.parametrize('use', ['both', 'head', 'landmarks'])
 def test_a_real_map_answers(tiny_site: Path, gallery: Any, use: Any) -> None:
     localizer = Localizer.load(tiny_site, LocalizerConfig(use, threads=1))
-    assert (localizer.head is None, localizer.landmarks is None) == (
+    (part,) = localizer.parts.usable
+    assert (part.head is None, part.landmarks is None) == (
         use == 'landmarks',
         use == 'head',
     )

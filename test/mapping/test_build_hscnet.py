@@ -92,9 +92,10 @@ def test_a_map_is_whole_and_its_network_answers(whole: Any, gallery: Any, preset
     assert {name for name, _, _ in seen} >= {'encoding', 'training', 'training with all'}
     assert site.info.provenance.self_test['queries'] == (6 if preset == TESTED else 0)
     localizer = Localizer.of(site, LocalizerConfig('head', threads=1))
-    assert localizer.head is not None
-    assert set(localizer.head.engine.inputs) == INPUTS[preset]
-    assert localizer.head.wants_image is (preset == 'full')
+    (part,) = localizer.parts.usable
+    assert part.head is not None
+    assert set(part.head.engine.inputs) == INPUTS[preset]
+    assert part.head.wants_image is (preset == 'full')
     answer = localizer.explain(gallery.drawn[20].views, stamp_ns=5)
     assert answer.fix.stamp_ns == 5
     assert answer.fix.reason

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models.localize.cells import Cells
+from vloc_models.maps import SubMap
 from vloc_models.records import Fix, PoseEstimate, SceneCoordinates, Verdict
 from vloc_models.solvers.landmarks import Matcher, Matches, elsewhere
 from vloc_models.solvers.pnp import Observation
@@ -35,6 +36,8 @@ class Answer:
     fix: Fix
     observations: tuple[Observation, ...]  # one a view, in the pixels of its working size
     estimate: PoseEstimate | None  # what was solved; the fix does not tell one that is too weak
+    submap: SubMap | None = None  # the part of the map that it is of
+    looked_in: int = 1  # parts of the map, for all there is to know
 
     @property
     def accepted(self) -> bool:
@@ -166,6 +169,14 @@ class Search:
             voted = self.matcher.voted_pictures
             seen = [voted(a.short, a.cells.spots.sure, 2 * _WIDELY) for a in self.asked]
             guesses.append(self._elsewhere(seen, cameras))
+        yield from self._worth(guesses, best, least)
+
+    def rival(self, best: Answer, least: float) -> Iterator[Answer]:
+        """The answer here that may look like one of another part of the map."""
+        yield from self._worth([self._among([a.alike[:_ALIKE] for a in self.asked])], best, least)
+
+    def _worth(self, guesses: Sequence[Answer], best: Answer, least: float) -> Iterator[Answer]:
+        """Those of other places than the best one that may be as good, improved."""
         for guess in guesses:
             if guess.support >= _HOPELESS * least and guess.elsewhere(best):
                 yield self.improved(guess)

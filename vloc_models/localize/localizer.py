@@ -5,12 +5,14 @@
     fix.verdict, fix.reason, fix.estimate.T_map_base
 
 Each picture goes through the encoder. Its surest cells become map points by matching with the
-map's landmarks, or by the map's head, and those of all cameras go through one PnP.
+map's landmarks, or by the map's head, and those of all cameras go through one PnP. Of a map of
+several parts, those are looked in whose pictures look most like what is seen.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -19,22 +21,21 @@ from numpy.typing import NDArray
 
 from vloc_models.checks import check_se3
 from vloc_models.engines.probe import Engine
-from vloc_models.errors import MapError, VlocError
+from vloc_models.errors import VlocError
 from vloc_models.frames.working import working_view
-from vloc_models.localize.by_head import Head
-from vloc_models.localize.by_landmarks import Answer, Search, Solve
+from vloc_models.localize.by_landmarks import Answer, Solve
 from vloc_models.localize.cells import Cells, encode, marked
 from vloc_models.localize.encoder import encoder_of
+from vloc_models.localize.part import Look
+from vloc_models.localize.parts import Parts
 from vloc_models.localize.verdict import VerdictConfig
-from vloc_models.maps import Calibration, Map, MapInfo, SubMap, open_map
+from vloc_models.maps import Calibration, Map, MapInfo, open_map
 from vloc_models.records import Fix, Verdict, View
-from vloc_models.solvers.landmarks import Landmarks, Matcher
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
 Use = Literal['both', 'head', 'landmarks']
 _USUAL_RATIO = 0.9  # of inliers; with fewer, more of them are wrong: errors grow likewise
-_REBUILD = 'build the map again with "vloc map"'
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class LocalizerConfig:
     rival_outliers: float = 0.5  # of its share of outliers: what has no fewer is not the place,
     rival_margin: float = 0.05  # and so many fewer of what was matched
     covariance_scale: float = 5.0  # of the solver's, with usually many inliers
+    parts: int = 2  # of the map, that most pictures that look alike are of, to look in
+    part_share: float = 0.2  # of the most likely part's votes, that another one needs
     threads: int = 0  # of the networks; 0 = all cores
 
     def calibrated(self, found: Calibration | None, head_alone: bool) -> 'LocalizerConfig':
@@ -72,8 +75,7 @@ class Localizer:
 
     info: MapInfo
     encoder: Engine  # image -> features, sure
-    head: Head | None = None
-    landmarks: Matcher | None = None
+    parts: Parts
     config: LocalizerConfig = _DEFAULT
 
     @staticmethod
@@ -88,26 +90,13 @@ class Localizer:
     @staticmethod
     def of(site: Map, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
         """Of an opened map."""
-        if len(site.info.submaps) != 1:
-            raise MapError(
-                f'{site.folder}: has {len(site.info.submaps)} sub-maps; this vloc reads one',
-                _REBUILD,
-            )
-        part, use = site.info.submaps[0], config.use
-        places = _landmarks_of(site, part)
-        head = None if use == 'landmarks' else Head.load(site, part, places, config.threads)
-        landmarks = None if use == 'head' else places
-        if head is None and landmarks is None:
-            has = {'both': 'neither head nor landmarks', 'head': 'no head'}.get(use, f'no {use}')
-            raise MapError(f'{site.folder}: has {has}', 'use what it has, or build it again')
-        encoder = encoder_of(site, config.threads)
-        config = config.calibrated(site.info.calibration, part.landmarks is None)
-        return Localizer(site.info, encoder, head, landmarks, config)
+        parts = Parts.load(site, config.use, config.threads)
+        config = config.calibrated(site.info.calibration, parts.head_alone)
+        return Localizer(site.info, encoder_of(site, config.threads), parts, config)
 
     def calibrated(self, found: Calibration | None) -> 'Localizer':
         """The same with what was found of its map."""
-        config = self.config.calibrated(found, self.landmarks is None)
-        return replace(self, config=config)
+        return replace(self, config=self.config.calibrated(found, self.parts.head_alone))
 
     def locate(self, views: Sequence[View], prior: Array | None = None, stamp_ns: int = 0) -> Fix:
         """Where the robot is.
@@ -135,42 +124,43 @@ class Localizer:
             raise VlocError('locate: no view is given', 'give at least one picture')
         if prior is not None:
             check_se3(prior, 'prior')
-        cells, config = self._cells(views), self.config
+        cells = self._cells(views)
         seeing = [c for c in cells if not c.blind]
-        solve = _solver(stamp_ns, config, self.limits, cells)
-        if self.landmarks is None:
-            assert self.head is not None
-            answers = (solve(told, prior) for told in self.head.told(seeing))
-            return reduce(Answer.better, answers)
-        search = Search.of(seeing, self.landmarks, solve)
-        tried = [] if prior is None else [search.around(prior)]
-        if any(a.accepted and a.at(prior) for a in tried):
-            return tried[0]  # of places that look alike, the prior tells which
-        for answer in self._attempts(search, prior):
+        solve = _solver(stamp_ns, self.config, self.limits, cells)
+        likely = self.parts.likely(seeing, prior, self.config.parts, self.config.part_share)
+        looks = [part.look(seeing, solve, prior) for part in likely]
+        found = looks[0].around_prior()
+        if found is not None and found.accepted and found.at(prior):
+            return found  # of places that look alike, the prior tells which
+        tried = [] if found is None else [found]
+        for answer in _in_turn([look.answers() for look in looks]):
             tried.append(answer)
-            if answer.clear(config.clear_ratio):
+            if answer.clear(self.config.clear_ratio):
                 break
         best = reduce(Answer.better, tried)
-        return self._alone(best, search, tried) if best.accepted else best
+        if best.accepted and (len(looks) > 1 or not self.parts.head_alone):
+            best = self._alone(best, looks, tried)
+        return replace(best, looked_in=len(looks))
 
     @property
     def limits(self) -> VerdictConfig:
         """What poses are judged by."""
-        return self.config.head_verdict if self.landmarks is None else self.config.verdict
+        return self.config.head_verdict if self.parts.head_alone else self.config.verdict
 
     def _cells(self, views: Sequence[View]) -> list[Cells]:
         """What each camera sees, encoded in the working size; blind ones are marked."""
         working = (working_view(view, self.info.encoder.short_side_px) for view in views)
         return marked([encode(self.encoder, v, self.config.every) for v in working])
 
-    def _alone(self, best: Answer, search: Search, tried: Sequence[Answer]) -> Answer:
+    def _alone(self, best: Answer, looks: Sequence[Look], tried: Sequence[Answer]) -> Answer:
         """The accepted place with the fewest outliers, unless another has hardly more of them.
 
         Counts of inliers do not tell places apart that look alike: they depend on how often each
         was seen while the map was made.
         """
         least = self.config.rival_support * best.support
-        answers = [a for a in (*search.rivals(best, least), *tried) if a.support >= least]
+        rivals = [rival for look in looks for rival in look.rivals(best, least)]
+        answers = [a for a in (*rivals, *tried) if a.support >= least]
         best = min((a for a in answers if a.accepted), key=lambda answer: answer.outlier_share)
         rivals = [answer for answer in answers if answer.elsewhere(best)]
         rival = min(rivals, key=lambda answer: answer.outlier_share, default=None)
@@ -192,14 +182,6 @@ class Localizer:
     def _outdoes(self, best: Answer, rival: Answer) -> bool:
         c, ours, theirs = self.config, best.outlier_share, rival.outlier_share
         return ours < c.rival_outliers * theirs and ours < theirs - c.rival_margin
-
-    def _attempts(self, search: Search, prior: Array | None) -> Iterator[Answer]:
-        """Answers, the quickest first; most often the first one is clear."""
-        yield from search.anywhere()
-        if self.head is not None:
-            for told in self.head.told([a.cells for a in search.asked]):
-                yield search.improved(search.solve(told, prior))
-        yield from search.one_by_one()
 
 
 def _solver(
@@ -227,9 +209,7 @@ def _at_least(limits: VerdictConfig, found: Calibration) -> VerdictConfig:
     return replace(limits, min_inlier_ratio=least)
 
 
-def _landmarks_of(site: Map, submap: SubMap) -> Matcher | None:
-    if submap.landmarks is None:
-        return None
-    where = f'{site.folder}/{submap.landmarks}'
-    landmarks = Landmarks.of_arrays(site.read_arrays(submap.landmarks), where)
-    return Matcher(landmarks, np.array(site.info.T_frame_map))
+def _in_turn(each: Sequence[Iterator[Answer]]) -> Iterator[Answer]:
+    """The first answer of every part, then the second ones."""
+    for answers in zip_longest(*each):
+        yield from (answer for answer in answers if answer is not None)

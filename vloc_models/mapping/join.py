@@ -72,11 +72,11 @@ def _together(tests: Sequence[Figures]) -> Figures:
     """Counts are added; all else is the mean over the pictures asked."""
     found: Figures = {}
     for key in dict.fromkeys(key for test in tests for key in test):
-        known = [(x, test.get('queries') or 0) for test in tests if (x := test.get(key)) is not None]
+        known = [(x, t.get('queries') or 0) for t in tests if (x := t.get(key)) is not None]
         if key in _ADDED:
             found[key] = sum(x for x, _ in known)
-        elif any(count for _, count in known):
-            found[key] = float(np.average(*zip(*known, strict=True)))
+        elif total := sum(count for _, count in known):
+            found[key] = sum(x * count for x, count in known) / total
     return found
 
 

@@ -77,7 +77,7 @@ def _halved(centres: Array, some: Ints, size_m: float, seed: int) -> Iterator[In
         yield some
         return
     with threadpool_limits(1):  # its threads do not always add up alike
-        side = KMeans(2, n_init=4, random_state=seed).fit_predict(centres[some])
+        side = KMeans(2, n_init='auto', random_state=seed).fit_predict(centres[some])
     halves = [some[side == n] for n in (0, 1)]
     if min(map(len, halves)) < _FEWEST:
         yield some
