@@ -39,6 +39,7 @@ HOMES = {
     'tensorrt': ['vloc_models.engines', 'vloc_models.export.to_tensorrt'],
     'sklearn': ['vloc_models.mapping'],
     'poselib': ['vloc_models.solvers.pnp'],
+    'faiss': ['vloc_models.solvers.retrieval'],
     'cv2': ['vloc_models.frames', 'vloc_models.metrics.pictures'],
     'argparse': ['vloc_models.commands'],
     'tyro': ['vloc_models.commands'],

@@ -60,10 +60,9 @@ def choose_landmarks(
         ]
     )
     features = sightings.features[rows].astype(np.float32)
-    _, axes = np.linalg.eigh(features.T @ features)  # variances rise
-    axes = np.ascontiguousarray(axes[:, : -config.numbers - 1 : -1])
-    words = _words(unit(features @ axes), config.words, seed)
-    places = np.stack([_place(sightings, p, axes, words) for p in pictures.tolist()])
+    axes = main_axes(features, config.numbers)
+    words = typical(unit(features @ axes), config.words, seed)
+    places = np.stack([whole(sightings, p, axes, words) for p in pictures.tolist()])
     return Landmarks(
         sightings.points[rows],
         _bytes(unit(features @ axes)),
@@ -82,19 +81,26 @@ def _drawn(
     return np.sort(rng.choice(among, count, replace=False, p=p / p.sum()))
 
 
-def _words(short: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
-    """Typical descriptors [W, D], fewer where there are not so many."""
+def main_axes(features: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The axes [C, D] that features [N, C] are longest along, the longest first."""
+    _, axes = np.linalg.eigh(features.T @ features)  # variances rise
+    return np.ascontiguousarray(axes[:, : -count - 1 : -1])
+
+
+def typical(short: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
+    """Typical ones [W, D] of descriptors [N, D], fewer where there are not so many."""
     some = short[np.random.default_rng([8, seed]).permutation(len(short))[:_TO_CLUSTER]]
     words, _ = kmeans2(some, some[:count], minit='matrix')
     return words.astype(np.float32)
 
 
-def _place(
+def whole(
     sightings: Sightings,
     picture: int,
     axes: NDArray[np.float32],
     words: NDArray[np.float32],
 ) -> NDArray[np.float32]:
+    """What one of the pictures looks like [W D], as ``whole_picture`` tells it."""
     rows = sightings.picture == picture
     features = sightings.features[rows].astype(np.float32)
     return whole_picture(unit(features @ axes), sightings.sure[rows], words)
