@@ -19,9 +19,8 @@ WHOLES = (RNG.normal(size=(PICTURES, 12)) @ RNG.normal(size=(12, 30)) + 5).astyp
 
 
 def indexed(pictures: int = PICTURES, **config: Any) -> Places:
-    submap = np.arange(pictures, dtype=np.int32) // 10
     config = {'words': 8, 'cell_numbers': 8} | config
-    return index_places(sightings(pictures), poses(pictures), submap, PlacesConfig(**config), 0)
+    return index_places(sightings(pictures), poses(pictures), PlacesConfig(**config), 0)
 
 
 def test_the_numbers_vary_alike_and_do_not_go_together() -> None:
@@ -53,7 +52,7 @@ def test_what_is_kept() -> None:
     assert back.axes.shape == (C, 8)
     length = np.linalg.norm(back.descriptors.astype(np.float32), axis=1)
     np.testing.assert_allclose(length, 1, atol=2e-3)
-    np.testing.assert_array_equal(back.submap, np.arange(PICTURES) // 10)
+    assert not back.submap.any()
     np.testing.assert_allclose(back.T_map_cam, poses(PICTURES), atol=1e-6)
 
 
@@ -87,7 +86,7 @@ def test_pictures_that_are_all_the_same() -> None:
         **{n: np.concatenate([x, x]) for n, x in vars(seen).items() if n != 'picture'},
         picture=np.repeat(np.arange(2, dtype=np.int32), len(seen.picture)),
     )
-    places = index_places(twice, poses(2), np.zeros(2, np.int32), PlacesConfig(words=4), 0)
+    places = index_places(twice, poses(2), PlacesConfig(words=4), 0)
     found = PlaceIndex(places).nearest(PlaceIndex(places).describe(*cells_of(twice, 0)), 2)
     np.testing.assert_allclose(found.likeness, 1, atol=1e-3)
 
@@ -97,9 +96,26 @@ def test_the_same_seed_gives_the_same_index() -> None:
         np.testing.assert_array_equal(values, indexed().arrays()[name])
 
 
-def test_a_picture_without_cells_is_refused() -> None:
-    with pytest.raises(BagError, match='without cells'):
-        index_places(sightings(3), poses(4), np.zeros(4, np.int32), PlacesConfig(), 0)
+def test_pictures_without_cells_are_left_out_or_refused() -> None:
+    seen = sightings(3)
+    places = index_places(
+        seen.of(np.array([True, False, True])), poses(4), PlacesConfig(words=4), 0
+    )
+    np.testing.assert_allclose(places.T_map_cam, poses(4)[[0, 2]], atol=1e-6)
+    for none in (seen.of(np.zeros(3, bool)), seen):
+        with pytest.raises(BagError, match='without cells'):
+            index_places(none, poses(2), PlacesConfig(), 0)
+
+
+def test_indices_on_the_same_axes_are_joined() -> None:
+    whole = indexed()
+    seen, T = sightings(PICTURES), poses(PICTURES)
+    early = np.arange(PICTURES) < 15
+    halves = [index_places(seen.of(some), T, PlacesConfig(), 0, whole) for some in (early, ~early)]
+    joined = Places.joined(halves)
+    for name in ('descriptors', 'T_map_cam', 'axes', 'whiten'):
+        np.testing.assert_array_equal(joined.arrays()[name], whole.arrays()[name])
+    assert joined.submap.tolist() == [0] * 15 + [1] * 25
 
 
 @pytest.mark.parametrize('wrong', [{'numbers': 0}, {'numbers': 513}, {'words': 0}])

@@ -29,13 +29,13 @@ from vloc_models.mapping.heads import (
     Material,
     Method,
     Training,
-    head_files,
     label_tree,
     parts,
     train,
 )
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
+from vloc_models.mapping.places import PlacesConfig, index_places
 from vloc_models.mapping.pseudo_labels import check_label_topics
 from vloc_models.mapping.refine import Refined, refine
 from vloc_models.mapping.self_depth import (
@@ -51,8 +51,10 @@ from vloc_models.mapping.split import SplitConfig
 from vloc_models.mapping.triangulate import triangulate
 from vloc_models.mapping.twins import with_twins
 from vloc_models.mapping.work import Work, fingerprint
-from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance, SubMap
+from vloc_models.mapping.write_submap import INDEX, Answering, write_submap
+from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance
 from vloc_models.solvers.landmarks import Landmarks
+from vloc_models.solvers.retrieval import Places
 from vloc_models.training.ace import AceTraining, Buffer, BufferConfig, fill_buffer, pictures_of
 from vloc_models.training.hscnet import HscnetTraining
 
@@ -90,6 +92,7 @@ class MappingConfig:
     hscnet: HscnetTraining = field(default_factory=HscnetTraining)
     self_depth: SelfDepthConfig = field(default_factory=SelfDepthConfig)
     landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
+    places: PlacesConfig = field(default_factory=PlacesConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
 
@@ -109,15 +112,7 @@ class _Build:
     encoder: ChosenEncoder
     keyframes: list[Keyframe]
     report: Report
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """What a map answers with."""
-
-    landmarks: Landmarks | None
-    pictures: NDArray[np.int64]  # numbers of those that landmarks were seen in
-    head: SceneNetwork | None = None
+    like: Places | None
 
 
 def build_map(
@@ -126,8 +121,9 @@ def build_map(
     out: Path,
     config: MappingConfig,
     report: Report = lambda step, done, total: None,
+    like: Places | None = None,
 ) -> Map:
-    """Make a map of a recording.
+    """Make a map of one sub-map of a recording.
 
     Args:
         source: pictures with poses, and depth where there is some.
@@ -135,6 +131,7 @@ def build_map(
         out: the map folder; an old map there is replaced at the end.
         config: how.
         report: called as the work goes on.
+        like: the index of another part, that this one's is to be joined with.
 
     Raises:
         VlocError: if the recording makes no map, or memory or disk run out; the old map is whole.
@@ -156,7 +153,7 @@ def build_map(
         check_recording(keyframes, encoder, config.min_images)
         if config.method == 'hscnet' and not config.instant:
             _check_for_hscnet(keyframes, config)
-        build = _Build(source, tuple(bags), config, encoder, keyframes, report)
+        build = _Build(source, tuple(bags), config, encoder, keyframes, report, like)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)
     except MemoryError as e:
@@ -207,10 +204,10 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
 def _trained(
     build: _Build,
     work: Work,
-    made: _Parts,
+    made: Answering,
     before: Refined,
     blocks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> tuple[_Parts, SelfTest]:
+) -> tuple[Answering, SelfTest]:
     """With a head that knows all pictures, and a test of one that knew what was ``before``."""
     learned, asked = blocks
     known, training = _material(build, work, before.depth_scale)
@@ -320,7 +317,7 @@ def _blocks(build: _Build) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return held_out(count, build.config.held_out)
 
 
-def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) -> SelfTest:
+def _tested(build: _Build, parts: Answering, asked: NDArray[np.bool_], work: Work) -> SelfTest:
     """Write a map, and ask it for what it has not seen."""
     if kept := work.load_figures('self_test'):
         return SelfTest.of_json(kept)
@@ -333,9 +330,12 @@ def _tested(build: _Build, parts: _Parts, asked: NDArray[np.bool_], work: Work) 
     return tests
 
 
-def _parts(build: _Build, known: Refined) -> _Parts:
+def _parts(build: _Build, known: Refined) -> Answering:
     """All but the head."""
-    return _Parts(_landmarks(build, known), known.sightings.pictures)
+    seen, config = known.sightings, build.config
+    T_map_cam = np.stack([k.T_map_cam for k in build.keyframes])
+    places = index_places(seen, T_map_cam, config.places, config.seed, build.like)
+    return Answering(_landmarks(build, known), seen.pictures, places)
 
 
 def _landmarks(build: _Build, known: Refined) -> Landmarks | None:
@@ -348,10 +348,12 @@ def _landmarks(build: _Build, known: Refined) -> Landmarks | None:
     return with_twins(chosen, build.keyframes[0].camera, report)
 
 
-def _write(build: _Build, parts: _Parts, out: Path, tests: SelfTest) -> Map:
+def _write(build: _Build, parts: Answering, out: Path, tests: SelfTest) -> Map:
     encoder = build.encoder
     with MapWriter(out) as writer:
-        submap = _write_submap(writer, parts, pictures_of(build.keyframes).centre)
+        submap = write_submap(writer, parts, pictures_of(build.keyframes).centre)
+        submap = replace(submap, encoder=encoder.record.sha256)
+        writer.add_arrays(INDEX, **parts.places.arrays())
         if encoder.record.file is not None:
             assert encoder.record.probe is not None
             writer.add_bytes(encoder.record.file, encoder.graph)
@@ -371,23 +373,6 @@ def _write(build: _Build, parts: _Parts, out: Path, tests: SelfTest) -> Map:
                 self_test=tests.figures,
             ),
             calibration=tests.calibration,
+            index=INDEX,
         )
         return writer.finish(info)
-
-
-def _write_submap(writer: MapWriter, parts: _Parts, centre: NDArray[np.float32]) -> SubMap:
-    folder = 'submaps/00'
-    x, y, z = centre.tolist()
-    submap = SubMap('00', (x, y, z))
-    if parts.landmarks is not None:
-        submap = replace(submap, landmarks=f'{folder}/landmarks.npz')
-        writer.add_arrays(f'{folder}/landmarks.npz', **parts.landmarks.arrays())
-    if parts.head is None:
-        return submap
-    files = head_files(parts.head, parts.pictures)
-    names = f'{folder}/head.onnx', f'{folder}/probe.npz', f'{folder}/head.safetensors'
-    writer.add_bytes(names[0], files.graph)
-    writer.add_arrays(names[1], **files.probe)
-    writer.add_bytes(names[2], files.weights)
-    network = files.network
-    return replace(submap, network=network, head=names[0], probe=names[1], weights=names[2])

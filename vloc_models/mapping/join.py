@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from vloc_models.errors import MapError
+from vloc_models.mapping.write_submap import INDEX
 from vloc_models.maps import Calibration, ErrorAtInliers, Map, MapInfo, MapWriter, SubMap
+from vloc_models.solvers.retrieval import Places
 
 Figures = dict[str, float | None]
 _ADDED = ('queries', 'frames', 'answered', 'accepted', 'false_accepts', 'map_seconds')
@@ -34,7 +36,15 @@ def join(parts: Sequence[Map], floors: Sequence[str], out: Path) -> Map:
             _copied(part, writer, f'{number:02}', floor)
             for number, (part, floor) in enumerate(zip(parts, floors, strict=True))
         ]
+        writer.add_arrays(INDEX, **Places.joined([places_of(part) for part in parts]).arrays())
         return writer.finish(_described([part.info for part in parts], submaps))
+
+
+def places_of(part: Map) -> Places:
+    """The index of a map that was just made."""
+    assert part.info.index is not None
+    where = f'{part.folder}/{part.info.index}'
+    return Places.of_arrays(part.read_arrays(part.info.index), where)
 
 
 def _described(parts: Sequence[MapInfo], submaps: Sequence[SubMap]) -> MapInfo:
@@ -47,6 +57,7 @@ def _described(parts: Sequence[MapInfo], submaps: Sequence[SubMap]) -> MapInfo:
     return replace(
         first,
         submaps=tuple(submaps),
+        index=INDEX,
         calibration=_calibration([i.calibration for i in parts if i.calibration is not None]),
         provenance=replace(
             first.provenance,

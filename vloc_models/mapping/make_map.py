@@ -13,16 +13,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vloc_models import __version__, config
 from vloc_models.errors import MapError
 from vloc_models.frames.chosen import Chosen
+from vloc_models.frames.keyframes import read_keyframes
 from vloc_models.frames.source import FrameSource
 from vloc_models.mapping.build_map import MappingConfig, Report, build_map
-from vloc_models.mapping.join import join
+from vloc_models.mapping.encoder import choose_encoder
+from vloc_models.mapping.join import join, places_of
+from vloc_models.mapping.places import index_places
+from vloc_models.mapping.sightings import look
 from vloc_models.mapping.split import Part, split
 from vloc_models.maps import Map, MapWriter, open_map
 from vloc_models.records import Trajectory
+from vloc_models.solvers.retrieval import Places
 
+_GLIMPSES = 200  # pictures
 _log = logging.getLogger(__name__)
 
 
@@ -74,17 +82,27 @@ class _Site:
 def _joined(site: _Site, parts: Sequence[Part], out: Path, report: Report) -> Map:
     folder = _settled(out, site.fingerprint)
     _log.info(f'a large place: {len(parts)} sub-maps')
-    made = list[Map]()
-    for number, part in enumerate(parts):
-        path = folder / f'{number:02}'
-        if not path.exists():
+    paths = [folder / f'{number:02}' for number in range(len(parts))]
+    finished = [path for path in paths if path.exists()]
+    like = places_of(open_map(finished[0])) if finished else _glimpsed(site, report)
+    for number, (part, path) in enumerate(zip(parts, paths, strict=True)):
+        if path not in finished:
             frames = Chosen(site.source, site.way.stamps_ns[part.members])
-            words = f'part {number + 1} of {len(parts)}: '
-            build_map(frames, site.bags, path, site.config, partial(_of_part, report, words))
-        made.append(open_map(path))
+            told = partial(_of_part, report, f'part {number + 1} of {len(parts)}: ')
+            build_map(frames, site.bags, path, site.config, told, like)
+    made = [open_map(path) for path in paths]
     joined = join(made, [part.floor for part in parts], out)
     shutil.rmtree(folder, ignore_errors=True)
     return joined
+
+
+def _glimpsed(site: _Site, report: Report) -> Places:
+    """The index of some pictures of the whole place, whose axes suit all parts."""
+    encoder, config = choose_encoder(site.config.encoder), site.config
+    side, reading = encoder.record.short_side_px, partial(report, 'looking around')
+    keyframes = read_keyframes(site.source, _GLIMPSES, side, reading)
+    T_map_cam = np.stack([k.T_map_cam for k in keyframes])
+    return index_places(look(keyframes, encoder), T_map_cam, config.places, config.seed)
 
 
 def _of_part(report: Report, words: str, step: str, done: int, total: int) -> None:

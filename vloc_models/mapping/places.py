@@ -40,43 +40,49 @@ class PlacesConfig:
 def index_places(
     sightings: Sightings,
     T_map_cam: Array,
-    submap: NDArray[np.int32],
     config: PlacesConfig,
     seed: int,
+    like: Places | None = None,
 ) -> Places:
-    """Describe all pictures of a recording.
+    """Describe the pictures of a recording; all are of the sub-map 0.
 
     Args:
-        sightings: of all pictures; whether their points are known does not matter.
-        T_map_cam: [K, 4, 4] of all pictures.
-        submap: [K] number of the sub-map that each belongs to.
+        sightings: of its pictures; whether their points are known does not matter.
+        T_map_cam: [K, 4, 4] of all pictures; those without sightings are left out.
         config: how.
         seed: of the choice of cells that are typical.
+        like: an index on whose axes they are described, so that both can be joined.
 
     Raises:
-        BagError: if a picture has no cells.
+        BagError: if there are no cells.
     """
-    pictures = check_shape(T_map_cam, 'K 4 4', 'T_map_cam')['K']
-    check_shape(submap, 'K', 'submap', K=pictures)
-    counts = np.bincount(sightings.picture, minlength=pictures)
-    if not pictures or len(counts) != pictures or not counts.all():
-        raise BagError('pictures without cells cannot be indexed', 'leave empty pictures out')
-    rng = np.random.default_rng([16, seed])
-    some = rng.permutation(len(sightings.picture))[:_TO_LOOK_AT]
-    features = sightings.features[some].astype(np.float32)
-    axes = main_axes(features, config.cell_numbers)
-    words = typical(unit(features @ axes), config.words, seed)
-    wholes = np.stack([whole(sightings, p, axes, words) for p in range(pictures)])
-    mean, whiten = whitening(wholes, config)
+    count = check_shape(T_map_cam, 'K 4 4', 'T_map_cam')['K']
+    pictures = np.unique(sightings.picture)
+    if not len(pictures) or pictures[-1] >= count:
+        raise BagError('pictures without cells cannot be indexed', 'give pictures that show some')
+    axes, words = (like.axes, like.words) if like else _typical(sightings, config, seed)
+    wholes = np.stack([whole(sightings, p, axes, words) for p in pictures.tolist()])
+    mean, whiten = (like.mean, like.whiten) if like else whitening(wholes, config)
     return Places(
         axes,
         words,
         mean,
         whiten,
         numbers_of(wholes, mean, whiten).astype(np.float16),
-        T_map_cam.astype(np.float32),
-        submap.astype(np.int32),
+        T_map_cam[pictures].astype(np.float32),
+        np.zeros(len(pictures), np.int32),
     )
+
+
+def _typical(
+    sightings: Sightings, config: PlacesConfig, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The axes and words of some of the cells."""
+    rng = np.random.default_rng([16, seed])
+    some = rng.permutation(len(sightings.picture))[:_TO_LOOK_AT]
+    features = sightings.features[some].astype(np.float32)
+    axes = main_axes(features, config.cell_numbers)
+    return axes, typical(unit(features @ axes), config.words, seed)
 
 
 def whitening(

@@ -7,7 +7,8 @@ with all of them, which is exact and takes milliseconds for as many pictures as 
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import faiss
@@ -93,6 +94,21 @@ class Places:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What ``of_arrays`` reads."""
         return dict(vars(self))
+
+    @staticmethod
+    def joined(parts: Sequence['Places']) -> 'Places':
+        """Those of several sub-maps, numbered in their order; all on the same axes."""
+        first = parts[0]
+        for other in parts:
+            assert np.array_equal(other.whiten, first.whiten)
+        return replace(
+            first,
+            descriptors=np.concatenate([p.descriptors for p in parts]),
+            T_map_cam=np.concatenate([p.T_map_cam for p in parts]),
+            submap=np.repeat(
+                np.arange(len(parts), dtype=np.int32), [len(p.submap) for p in parts]
+            ),
+        )
 
 
 class Nearest(NamedTuple):
