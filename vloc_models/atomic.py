@@ -9,6 +9,7 @@ hidden folder for as long as it lives. The kernel releases both however a proces
 folder that can be locked has no writer any more.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -62,6 +63,15 @@ def write_file(file: Path, data: bytes) -> None:
         except OSError:
             file.unlink(missing_ok=True)
             raise
+
+
+def why_not_written(e: OSError, folder: Path, size: int) -> str:
+    """In words, why so many bytes could not be written into a folder."""
+    if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f'cannot be written: {e.strerror}'
+    free = shutil.disk_usage(folder).free
+    text = f'{e.strerror}: {size} bytes to write, {free} free'
+    return f'{text}, {size - free} missing' if free < size else text
 
 
 class FolderSwap:

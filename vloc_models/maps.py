@@ -10,14 +10,12 @@ folder, no pickle is read. A map is written beside the old one and renamed into 
 a crash at any moment leaves one whole map.
 """
 
-import errno
 import hashlib
 import io
 import os
 import re
-import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,6 +105,11 @@ class SubMap:
     weights: str | None = None  # safetensors, to train on
     landmarks: str | None = None  # npz
 
+    @property
+    def files(self) -> set[str]:
+        """Those that it names."""
+        return {self.head, self.probe, self.weights, self.landmarks} - {None}  # pyright: ignore
+
 
 @dataclass(frozen=True)
 class ErrorAtInliers:
@@ -166,10 +169,8 @@ class MapInfo:
 
     def named_files(self) -> set[str]:
         """Every file that a field names."""
-        names = {self.index, self.prior, self.encoder.file, self.encoder.probe}
-        for s in self.submaps:
-            names |= {s.head, s.probe, s.weights, s.landmarks}
-        return {name for name in names if name is not None}
+        names = {self.index, self.prior, self.encoder.file, self.encoder.probe} - {None}
+        return names.union(*(s.files for s in self.submaps))  # pyright: ignore
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +203,14 @@ class Map:
         """
         return npz.unpack(self.read_bytes(name), f'{self.folder}/{name}')
 
+    def fault(self, submap: SubMap) -> MapError | None:
+        """What is wrong with the files of a sub-map; None if they are whole."""
+        try:
+            _verify(self, submap.files)
+        except MapError as e:
+            return e
+        return None
+
     def size_bytes(self) -> int:
         """The size of the whole map on disk."""
         files = sum(entry.size_bytes for entry in self.info.files.values())
@@ -212,23 +221,27 @@ def open_map(path: Path) -> Map:
     """Open a map and verify all of it; put it back first if a writer died while replacing it.
 
     Raises:
-        MapError: with the first fault, in the order version, names, existence, sizes, hashes.
+        MapError: with the first fault, in the order version, names, existence, sizes, hashes. Of
+            several sub-maps one must be whole; ``Map.fault`` tells what is wrong with the others.
     """
     with _os_errors(path, 'open the map'):
         path = path.resolve()
         atomic.recover(path)
         with atomic.locked(path.parent, shared=True):  # no writer replaces it meanwhile
-            return _verified(path)
+            found = Map(path, _read_info(path))
+            submaps = found.info.submaps
+            _verify(found, set(found.info.files).difference(*(s.files for s in submaps)))
+            if all(found.fault(submap) for submap in submaps):
+                _verify(found, found.info.files)  # raises the first of them
+            return found
 
 
-def _verified(folder: Path) -> Map:
-    found = Map(folder, _read_info(folder))
-    for name, entry in found.info.files.items():
-        with _opened(folder, name, entry.size_bytes):
+def _verify(found: Map, names: Iterable[str]) -> None:
+    for name in (names := sorted(names)):
+        with _opened(found.folder, name, found.info.files[name].size_bytes):
             pass
-    for name in found.info.files:
+    for name in names:
         found.read_bytes(name)
-    return found
 
 
 def _read_info(folder: Path) -> MapInfo:
@@ -353,7 +366,7 @@ class MapWriter:
         """
         info = replace(info, files=dict(sorted(self._files.items())))
         self._write(_YAML, config.to_yaml(info).encode())
-        _verified(self._swap.folder)
+        _verify(Map(self._swap.folder, _read_info(self._swap.folder)), info.files)
         with _os_errors(self._swap.path, 'put the new map in place'):
             self._swap.commit()
         return Map(self._swap.path, info)
@@ -362,16 +375,8 @@ class MapWriter:
         try:
             atomic.write_file(self._swap.folder / name, data)
         except OSError as e:
-            raise MapError(
-                f'{self._swap.path}: {name}: {self._reason(e, len(data))}', _ROOM
-            ) from e
-
-    def _reason(self, e: OSError, size: int) -> str:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return f'cannot be written: {e.strerror}'
-        free = shutil.disk_usage(self._swap.folder).free
-        text = f'{e.strerror}: {size} bytes to write, {free} free'
-        return f'{text}, {size - free} missing' if free < size else text
+            why = atomic.why_not_written(e, self._swap.folder, len(data))
+            raise MapError(f'{self._swap.path}: {name}: {why}', _ROOM) from e
 
 
 def _check_replaceable(path: Path) -> None:
