@@ -80,6 +80,12 @@ class Head:
         return {'points': self.spoil(points).T.reshape(1, 3, *u.shape)}
 
 
+def with_marks(localizer: Localizer, marks: Any, head: bool = True) -> Localizer:
+    """The same with landmarks, and with its head or without."""
+    (part,) = localizer.parts.usable
+    return replace(localizer, parts=Parts.one(part.head if head else None, marks))
+
+
 @pytest.fixture
 def make(sites: Any) -> Callable[..., Localizer]:
     def localizer(head: Head | None = None, **config: Any) -> Localizer:
@@ -226,7 +232,7 @@ def test_a_head_alone_is_judged_as_a_head(make: Callable[..., Localizer]) -> Non
     head = Head(spoil=a_quarter)
     alone = make(head, verdict=VerdictConfig(), head_verdict=VerdictConfig.of_head())
     assert alone.locate([view(0)]).verdict is Verdict.ACCEPTED
-    marks = replace(alone, head=None, landmarks=Marks(head))
+    marks = with_marks(alone, Marks(head), head=False)
     assert marks.locate([view(0)]).verdict is Verdict.WEAK
 
 
@@ -286,7 +292,7 @@ def right(parts: int) -> Callable[[Array], Array]:
 
 
 def test_landmarks_are_asked_first(make: Callable[..., Localizer]) -> None:
-    both = replace(make(Head(spoil=at_random)), landmarks=Marks(Head()))
+    both = with_marks(make(Head(spoil=at_random)), Marks(Head()))
     check_exact(both.locate([view(0)]))
     check_exact(both.locate([view(0), view(1)], prior=T_map_base))
     answer = both.explain([view(0)], stamp_ns=7)
@@ -300,17 +306,17 @@ def test_landmarks_are_asked_first(make: Callable[..., Localizer]) -> None:
 @pytest.mark.parametrize('known', [True, False])
 def test_near_a_prior_no_picture_is_searched(make: Callable[..., Localizer], known: bool) -> None:
     marks = Marks(Head())
-    localizer = replace(make(), head=None, landmarks=marks)
+    localizer = with_marks(make(), marks, head=False)
     check_exact(localizer.locate([view(0)], prior=T_map_base if known else None))
     assert bool(marks.whole) is not known
 
 
 def test_the_head_answers_where_landmarks_fail(make: Callable[..., Localizer]) -> None:
     marks = Marks(Head(spoil=right(3)))
-    both = replace(make(), landmarks=marks)
+    both = with_marks(make(), marks)
     check_exact(both.locate([view(0)]))
     assert marks.whole == 2  # by whole pictures, and by vote
-    alone = replace(both, head=None).locate([view(0)])
+    alone = with_marks(both, marks, head=False).locate([view(0)])
     assert alone.verdict is not Verdict.ACCEPTED
 
 
@@ -322,7 +328,7 @@ def test_the_covariance_is_the_solvers_times_what_the_map_needs(
     head = Head(spoil=lambda points: points + np.random.default_rng(0).normal(0, 0.02, (1200, 3)))
     localizer = make(head, covariance_scale=scale)
     if by == 'landmarks':
-        localizer = replace(localizer, head=None, landmarks=Marks(head))
+        localizer = with_marks(localizer, Marks(head), head=False)
     answer = localizer.explain([view(0)], prior=T_map_base)
     solved = solve_pnp(answer.observations, localizer.config.pnp, T_map_base)
     assert solved is not None
@@ -347,8 +353,8 @@ def test_a_pose_is_judged_by_the_covariance_that_is_told(make: Callable[..., Loc
 
 
 def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:
-    one = replace(make(Head(spoil=right(3))), landmarks=Marks(Head(spoil=right(5))))
-    other = replace(make(Head(spoil=right(5))), landmarks=Marks(Head(spoil=right(3))))
+    one = with_marks(make(Head(spoil=right(3))), Marks(Head(spoil=right(5))))
+    other = with_marks(make(Head(spoil=right(5))), Marks(Head(spoil=right(3))))
     fixes = [x.locate([view(0)]) for x in (one, other)]
     assert [fix.verdict for fix in fixes] == [Verdict.WEAK] * 2
     assert fixes[0].reason == fixes[1].reason

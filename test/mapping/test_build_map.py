@@ -36,6 +36,7 @@ STEPS = {
 FILES = {
     'encoder.onnx',
     'encoder.probe.npz',
+    'index.npz',
     'map.yaml',
     'submaps/00/head.onnx',
     'submaps/00/head.safetensors',

@@ -90,9 +90,10 @@ class Localizer:
     @staticmethod
     def of(site: Map, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
         """Of an opened map."""
+        encoder = encoder_of(site, config.threads)
         parts = Parts.load(site, config.use, config.threads)
         config = config.calibrated(site.info.calibration, parts.head_alone)
-        return Localizer(site.info, encoder_of(site, config.threads), parts, config)
+        return Localizer(site.info, encoder, parts, config)
 
     def calibrated(self, found: Calibration | None) -> 'Localizer':
         """The same with what was found of its map."""
@@ -135,8 +136,8 @@ class Localizer:
         tried = [] if found is None else [found]
         for answer in _in_turn([look.answers() for look in looks]):
             tried.append(answer)
-            if answer.clear(self.config.clear_ratio):
-                break
+            if answer.clear(self.config.clear_ratio) and not self.parts.head_alone:
+                break  # a network alone is asked all it can tell: nothing else looks for rivals
         best = reduce(Answer.better, tried)
         if best.accepted and (len(looks) > 1 or not self.parts.head_alone):
             best = self._alone(best, looks, tried)
