@@ -41,3 +41,19 @@ def by_step(progress: Progress, note: str = '') -> Callable[[str, int, int], Non
         progress.update(tasks[step], completed=done, total=total)
 
     return report
+
+
+def by_site(progress: Progress) -> Callable[[str, str, int, int], None]:
+    """As ``by_step``, but a bar for each of many sites, with the step that it is at behind it."""
+    tasks: dict[str, TaskID] = {}
+    steps: dict[str, str] = {}
+
+    def report(site: str, step: str, done: int, total: int) -> None:
+        if site not in tasks:
+            tasks[site] = progress.add_task(site, total=total, note=step)
+        if steps.get(site, step) != step:
+            progress.reset(tasks[site])
+        steps[site] = step
+        progress.update(tasks[site], completed=done, total=total, note=step)
+
+    return report
