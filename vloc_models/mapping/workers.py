@@ -48,7 +48,8 @@ def in_processes(
         goes on in another one, from what is kept beside its map.
     """
     assert jobs > 0
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    share = len(os.sched_getaffinity(0)) // jobs
+    threads = max(1, min(torch.get_num_threads(), share))
     waiting, running, outcomes = deque(sites), dict[Connection, _Worker](), list[Outcome]()
     tries = Counter[str]()
     try:
