@@ -10,7 +10,6 @@ a user's does. On a machine that others use too, processor seconds tell the over
 seconds on the clock: they are those of all processes, of the cluster's own too.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,7 @@ from vloc_models.maps import open_map
 
 _STORE_BYTES = 80 * 2**20
 _CHECKPOINT_S = 5.0
-_PR_SET_CHILD_SUBREAPER = 36
-_TICKS = os.sysconf('SC_CLK_TCK')
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -107,21 +105,22 @@ class Bench:
         ]
         command += ['--training.loop.steps', str(self._steps), '--buffer.cells', '200000']
         command += ['--training.loop.checkpoint-s', str(_CHECKPOINT_S), *words]
-        start, cpu = time.monotonic(), _cpu_seconds()
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            if kill:
-                _kill_worker(folder, process)
-            _, said = process.communicate()
-        seconds = time.monotonic() - start
+        start, clock, log = time.monotonic(), _Clock(), folder / 'log.txt'
+        with log.open('w') as file, subprocess.Popen(command, stderr=file) as process:
+            while process.poll() is None:
+                clock.look()
+                kill = kill and not _killed_worker(folder)
+                time.sleep(_LOOK_S)
+        seconds, said = time.monotonic() - start, log.read_text()
+        if kill:
+            raise VlocError('no worker could be killed', 'raise --steps')
         if process.returncode:
             raise VlocError(f'run {self._count} failed: {said[-400:]}', 'see what it says')
-        return Run(folder, seconds, _cpu_seconds() - cpu, said)
+        return Run(folder, seconds, clock.seconds(), said)
 
 
 def main(options: Options) -> None:
     """Measure and print."""
-    # Ray's workers leave their parents: as ours, also when they have ended, their time is counted
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory(prefix='vloc_ray_') as name:
         folder = Path(name)
         if options.json:
@@ -199,38 +198,49 @@ def _cluster(workers: int) -> Iterator[str]:
         ray.shutdown()
 
 
-def _kill_worker(folder: Path, driver: subprocess.Popen[str]) -> None:
+def _killed_worker(folder: Path) -> bool:
     """Kill the process that holds the work of a map, once that has a checkpoint."""
-    while not (kept := list(folder.glob('.*.work/first.pt'))):
-        if driver.poll() is not None:
-            raise VlocError('no checkpoint was written', 'raise --steps')
-        time.sleep(0.1)
-    lock = kept[0].with_name('lock')
-    for file in Path('/proc').glob('[0-9]*/fd/*'):
-        try:
-            held = file.resolve() == lock
-        except OSError:  # it is gone
-            continue
-        if held:
-            os.kill(int(file.parts[2]), signal.SIGKILL)
-            return
-    raise VlocError(f'nobody holds {lock}', 'raise --steps')
+    for kept in folder.glob('.*.work/first.pt'):
+        lock = kept.with_name('lock')
+        for file in Path('/proc').glob('[0-9]*/fd/*'):
+            with suppress(OSError):  # it is gone, or not ours
+                if file.resolve() == lock:
+                    os.kill(int(file.parts[2]), signal.SIGKILL)
+                    return True
+    return False
 
 
-def _cpu_seconds() -> float:
-    """Of all processes under this one, with those that have ended."""
-    ticks, parents = dict[int, float](), dict[int, int]()
-    for file in Path('/proc').glob('[0-9]*/stat'):
-        try:
-            fields = file.read_text().rpartition(')')[2].split()
-        except OSError:
-            continue
-        pid = int(file.parts[2])
-        parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
-    ours = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    return sum(ticks[pid] for pid in ours) / _TICKS
+class _Clock:
+    """Processor time of all processes under this one, those included that end meanwhile.
+
+    Ray's workers leave no time to their parents, so that all are looked at as they run.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+        self.look(self._first)
+
+    def look(self, ticks: dict[str, int] | None = None) -> None:
+        """Take down how much each has used."""
+        ticks = self._last if ticks is None else ticks
+        parents, used = dict[str, str](), dict[str, int]()
+        for file in Path('/proc').glob('[0-9]*/stat'):
+            with suppress(OSError):  # it is gone
+                fields = file.read_text().rpartition(')')[2].split()
+                parents[file.parts[2]], used[file.parts[2]] = (
+                    fields[1],
+                    sum(map(int, fields[11:13])),
+                )
+        ours = {str(os.getpid())}
+        while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+            ours |= more
+        ticks |= {pid: used[pid] for pid in ours}
+
+    def seconds(self) -> float:
+        """Used between the first look and the last."""
+        ticks = sum(used - self._first.get(pid, 0) for pid, used in self._last.items())
+        return ticks / os.sysconf('SC_CLK_TCK')
 
 
 if __name__ == '__main__':
