@@ -46,7 +46,7 @@ def load(cls: type[T], path: Path | None, overrides: Mapping[str, Any] | None = 
         raw = path.read_bytes() if path else b''
     except OSError as e:
         raise VlocError(f'{where}: {e.strerror}', 'name a readable settings file') from e
-    return fill(cls, _merged(parse(raw, where), overrides or {}), where)
+    return fill(cls, merged(parse(raw, where), overrides or {}), where)
 
 
 def parse(raw: bytes, where: str) -> dict[Any, Any]:
@@ -104,11 +104,12 @@ def dump(config: Any, path: Path) -> None:
     path.write_text(to_yaml(config), 'utf-8')
 
 
-def _merged(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def merged(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with overrides, which win, nested as the settings are."""
     out = dict(data)
     for key, value in overrides.items():
         nested = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
-        out[key] = _merged(out[key], value) if nested else value
+        out[key] = merged(out[key], value) if nested else value
     return out
 
 
