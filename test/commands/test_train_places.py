@@ -1,5 +1,6 @@
 """DASGIL is trained by a command, which goes on where it was."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(
     assert main(words) == 0
     whole = {name: (out / name).read_bytes() for name in FILES}
     assert main(words) == 2  # nothing is replaced unasked
-    train = command.trainer.train_dasgil
+    train: Callable[..., Any] = command.trainer.train_dasgil
 
     def stops(*args: Any) -> Any:
         def dies(step: int, loss: float) -> None:
