@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from vloc_models.errors import VlocError
-from vloc_models.frames.places import Place, PlaceConfig, read_place
+from vloc_models.frames.places import Place, PlaceConfig, read_place, read_real
 from vloc_models.frames.synthetic.labels import VOID, Label
 
 CONFIG = PlaceConfig(drive_s=3.0, rate_hz=1.0, looks=('day', 'night'), size=(48, 64))
@@ -53,3 +54,21 @@ def test_every_picture_is_told(place: Place, cache: Path) -> None:
 def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(VlocError, match='places'):
         PlaceConfig(**wrong)
+
+
+def test_photos_are_read_evenly(tmp_path: Path) -> None:
+    """In colour, as small as wanted; what is no picture is passed over."""
+    for n in range(5):
+        picture = np.full((30, 40, 3), (40 * n, 0, 9), np.uint8)  # blue first
+        assert cv2.imwrite(str(tmp_path / f'{n}.png'), picture)
+    (tmp_path / '9.jpg').write_bytes(b'no picture')
+    (tmp_path / 'LICENSE').write_text('free')
+    photos = read_real(tmp_path, (6, 8), 9)
+    assert photos.shape == (5, 6, 8, 3)
+    assert photos[:, 3, 4].tolist() == [[9, 0, 40 * n] for n in range(5)]
+    assert read_real(tmp_path, (6, 8), 3)[:, 0, 0, 2].tolist() == [0, 80]
+
+
+def test_no_photos(tmp_path: Path) -> None:
+    with pytest.raises(VlocError, match='no readable jpg or png'):
+        read_real(tmp_path, (6, 8), 3)

@@ -66,6 +66,18 @@ def test_the_same_seed_gives_the_same_network() -> None:
     assert not same(train_dasgil(DATA, CONFIG), train_dasgil(DATA, replace(CONFIG, seed=1)))
 
 
+def test_half_precision_learns_about_the_same() -> None:
+    """And its weights stay in full precision."""
+    told = list[list[float]]()
+    for half in (False, True):
+        config, losses = replace(CONFIG, half=half), list[float]()
+        network = train_dasgil(DATA, config, report=lambda n, loss, to=losses: to.append(loss))
+        told.append(losses)
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert told[0] != told[1]
+    np.testing.assert_allclose(told[1], told[0], rtol=0.02)
+
+
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """With its adversary."""
     config = replace(CONFIG, loop=replace(CONFIG.loop, checkpoint_s=0.0))

@@ -18,11 +18,16 @@ COMMANDS = {  # name: its function, and what the overview says of it without imp
     'map': ('map:map_', 'Make a map from a recording.'),
     'align': ('align:align', "Tell a map's poses in another frame, such as that of a Nav2 map."),
     'locate': ('locate:locate', 'Find the pose of every frame of a recording in a map.'),
+    'retrieve': (
+        'retrieve:retrieve',
+        "Show which of a map's pictures look like a recording's.",
+    ),
     'evaluate': ('evaluate:evaluate', 'Tell how right a map is, on a recording with the truth.'),
     'check': ('check:check', 'Tell by odometry whether the camera is where TF says, and in time.'),
     'depth': ('depth:depth', 'Learn depth from a recording, and write it as a bag.'),
     'synth': ('synth:synth', 'Record a drive through a synthetic world.'),
     'train-encoder': ('train_encoder:train_encoder', 'Train an image encoder of your own.'),
+    'train-places': ('train_places:train_places', 'Train DASGIL, which tells places apart.'),
 }
 
 

@@ -1,20 +1,17 @@
 """``vloc train-encoder``: make an image encoder from photos and rendered worlds."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import Progress
 
 from vloc_models import npz
 from vloc_models.commands.progress import progress_bar
-from vloc_models.config import to_yaml
-from vloc_models.errors import VlocError
+from vloc_models.commands.training_folder import TrainingFolder, check_device
 from vloc_models.export.parity import encoder_probe
 from vloc_models.export.to_onnx import encoder_graph, round_to_half
 from vloc_models.frames.pairs import read_photos
@@ -25,7 +22,7 @@ from vloc_models.training.encoder import EncoderData, EncoderTraining
 from vloc_models.training.weights import save_weights
 
 _DEFAULT, _SCENES = EncoderTraining(), SceneConfig()
-_FILES = ('encoder.safetensors', 'encoder.onnx', 'encoder.probe.npz', 'recipe.yaml')
+_FILES = ('encoder.safetensors', 'encoder.onnx', 'encoder.probe.npz')
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,15 @@ def train_encoder(
         overwrite: replace an encoder that is there.
         cache: where rendered pictures are kept [$VLOC_CACHE, else the user's cache folder].
     """
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise VlocError('no CUDA device here', 'use --device cpu')
-    _check_folder(out, overwrite)
+    check_device(device)
+    folder = TrainingFolder(out, _FILES)
+    folder.check(overwrite)
     console = Console(stderr=True, markup=False)
     with progress_bar(console) as progress:
         pictures = read_photos(photos) if photos else []
         rendered = [_scene(seed, scenes, cache, progress) for seed in range(scenes.worlds)]
         recipe = Recipe(len(pictures), scenes, training)
-        _begin(out, recipe)
+        folder.begin(recipe)
         task = progress.add_task('training', total=training.loop.steps, note='')
 
         def report(step: int, loss: float) -> None:
@@ -73,9 +70,9 @@ def train_encoder(
             if step % 100 == 0:
                 console.print(f'step {step} loss {loss:.3f}')
 
-        data, checkpoint = EncoderData(pictures, rendered), out / 'training.pt'
-        encoder = trainer.train_encoder(data, training, device, checkpoint, report)
-    _finish(out, encoder, recipe)
+        data = EncoderData(pictures, rendered)
+        encoder = trainer.train_encoder(data, training, device, folder.checkpoint, report)
+    folder.finish(_contents(encoder), recipe)
     console.print(f'written: {out}')
 
 
@@ -85,58 +82,12 @@ def _scene(seed: int, config: SceneConfig, cache: Path | None, progress: Progres
     return read_scene(sources, lambda done: progress.update(task, completed=done))
 
 
-def _check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a folder before hours of work, not after."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        there = [name for name in _FILES if (out / name).exists()]
-        half_way = (out / 'training.pt').exists()
-    except OSError as e:
-        raise VlocError(f'{out}: {e.strerror}', 'name a folder that can be written') from e
-    if there and not half_way and not overwrite:
-        raise VlocError(
-            f'{out}: {there[0]} exists already', 'choose another name, or add --overwrite'
-        )
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise VlocError(f'{out}: cannot be written to', 'name a folder that can')
-
-
-def _begin(out: Path, recipe: Recipe) -> None:
-    """Note the recipe beside the checkpoint, which may only be continued with the same one."""
-    note, text = out / 'training.yaml', to_yaml(recipe).encode()
-    try:
-        other = (out / 'training.pt').exists() and note.exists() and note.read_bytes() != text
-    except OSError as e:
-        raise VlocError(f'{note}: {e.strerror}', 'delete it') from e
-    if other:
-        raise VlocError(
-            f'{out}: half-way through another recipe (training.yaml)',
-            'give the same options, or delete training.pt to start anew',
-        )
-    _write(note, text)
-
-
-def _finish(out: Path, encoder: LiteEncoder, recipe: Recipe) -> None:
-    """Write the encoder's files; the checkpoint stays until all are there."""
+def _contents(encoder: LiteEncoder) -> dict[str, bytes]:
+    """The encoder's files by name."""
     encoder = encoder.cpu().fused()
     round_to_half(encoder)
-    contents = (
-        save_weights(encoder),
-        encoder_graph(encoder),
-        npz.pack(encoder_probe(encoder, np.random.default_rng(0))),
-        to_yaml(recipe).encode(),
-    )
-    for name, data in zip(_FILES, contents, strict=True):
-        _write(out / name, data)
-    for name in ('training.pt', 'training.yaml'):
-        (out / name).unlink(missing_ok=True)
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = file.with_name(f'.{file.name}.new')
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(file)
-    except OSError as e:
-        raise VlocError(f'{file}: cannot be written: {e.strerror}', 'free some disk') from e
+    return {
+        'encoder.safetensors': save_weights(encoder),
+        'encoder.onnx': encoder_graph(encoder),
+        'encoder.probe.npz': npz.pack(encoder_probe(encoder, np.random.default_rng(0))),
+    }

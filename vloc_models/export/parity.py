@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from vloc_models.engines.probe import CASES, make_probe
 from vloc_models.engines.torch_engine import TorchEngine
 from vloc_models.export.to_onnx import (
+    PLACE_SIZE,
     ImageEncoder,
     SceneNetwork,
     as_exported,
     encoder_outputs,
+    place_exported,
 )
 from vloc_models.networks.ace import Head
+from vloc_models.networks.dasgil import DasgilEncoder
 from vloc_models.networks.hscnet import Hscnet
 from vloc_models.networks.hscnet_lite import HscnetLite
 
@@ -33,6 +36,13 @@ def encoder_probe(encoder: nn.Module, rng: np.random.Generator) -> dict[str, NDA
         TorchEngine(ImageEncoder(encoder), ('image',), encoder_outputs(encoder)),
         {'image': _pictures(CASES, rng)},
     )
+
+
+def place_probe(encoder: DasgilEncoder, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """What DASGIL's encoder makes of four pictures."""
+    wanted = place_exported(encoder)
+    engine = TorchEngine(wanted.module, tuple(wanted.inputs), wanted.outputs)
+    return make_probe(engine, {'image': _pictures(CASES, rng, PLACE_SIZE)})
 
 
 def head_probe(head: SceneNetwork, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
@@ -81,8 +91,10 @@ def _clearness(
     return least
 
 
-def _pictures(count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _pictures(
+    count: int, rng: np.random.Generator, size: tuple[int, int] = IMAGE
+) -> NDArray[np.uint8]:
     """Of squares and noise, [count, H, W, 3]."""
-    H, W = IMAGE
+    H, W = size
     squares = rng.integers(0, 256, (count, H // 8, W // 8, 3)).repeat(8, 1).repeat(8, 2)
     return (squares + rng.normal(0, 12, squares.shape)).clip(0, 255).astype(np.uint8)

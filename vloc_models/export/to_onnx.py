@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vloc_models.checks import check_shape
 from vloc_models.errors import ExportError
 from vloc_models.networks.ace import Head, normalised
+from vloc_models.networks.dasgil import DasgilEncoder
 from vloc_models.networks.encoder import LiteEncoder
 from vloc_models.networks.hscnet import Hscnet, centred
 from vloc_models.networks.hscnet_lite import HscnetLite
@@ -28,6 +29,7 @@ from vloc_models.networks.hscnet_lite import HscnetLite
 OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
 MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
 _POINTS_SURE = ('points', 'sure')
+PLACE_SIZE = (256, 256)  # H, W of the pictures that places are told by
 OPEN = ('H', 'W', 'h', 'w')  # axes that may have any size
 
 _LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as OpenCV's
@@ -109,6 +111,20 @@ class SparseHead(nn.Module):
         return self.network.points(output), self.network.sure(output)
 
 
+class PlaceEncoder(nn.Module):
+    """DASGIL's encoder behind a picture of its size."""
+
+    def __init__(self, encoder: DasgilEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps of layers 5 and 6, [1, C, h, w], of an image uint8 [1, 256, 256, 3] RGB."""
+        check_shape(image, '1 H W 3', 'image')
+        maps = self.encoder(image.permute(0, 3, 1, 2).float() / 255, 6)
+        return maps[4], maps[5]
+
+
 SceneNetwork = Head | Hscnet | HscnetLite
 
 
@@ -156,6 +172,18 @@ def encoder_graph(encoder: nn.Module) -> bytes:
     """``ImageEncoder`` as a graph of ``image``; ExportError if it is not rounded."""
     outputs = encoder_outputs(encoder)
     return _graph(Exported(ImageEncoder(encoder), {'image': _image()}, outputs))
+
+
+def place_exported(encoder: DasgilEncoder) -> Exported:
+    """DASGIL's encoder as its graph has it; of one size, as the discriminators learned it."""
+    H, W = PLACE_SIZE
+    image = Port(torch.zeros(1, H, W, 3, dtype=torch.uint8), f'1 {H} {W} 3')
+    return Exported(PlaceEncoder(encoder), {'image': image}, ('layer5', 'layer6'))
+
+
+def place_graph(encoder: DasgilEncoder) -> bytes:
+    """DASGIL's encoder as a graph; ExportError if it is not rounded."""
+    return _graph(place_exported(encoder))
 
 
 def head_graph(head: SceneNetwork) -> bytes:

@@ -87,6 +87,22 @@ def read_place(
     return Place(images, depth, labels, T_map_cam)
 
 
+def read_real(folder: Path, size: tuple[int, int], most: int) -> NDArray[np.uint8]:
+    """Photos [N, H, W, 3], RGB: at most so many, evenly from all of a folder in their order.
+
+    Raises:
+        VlocError: if there is none that can be read.
+    """
+    files = sorted(p for p in folder.glob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))
+    some = np.unique(np.linspace(0, len(files) - 1, min(most, len(files))).astype(int))
+    read = (cv2.imread(str(files[n]), cv2.IMREAD_COLOR_RGB) for n in some.tolist())
+    H, W = size
+    shown = [cv2.resize(p, (W, H), interpolation=cv2.INTER_AREA) for p in read if p is not None]
+    if not shown:
+        raise VlocError(f'{folder}: no readable jpg or png picture', 'name a folder of photos')
+    return np.stack(shown).astype(np.uint8, copy=False)
+
+
 def _nearest(picture: NDArray[np.generic], width: int, height: int) -> NDArray[np.generic]:
     found = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)  # pyright: ignore
     return np.asarray(found)

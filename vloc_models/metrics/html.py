@@ -56,12 +56,17 @@ def number(value: float, unit: str = '', digits: int = 1) -> str:
 
 
 def write_html(path: Path, evaluation: Evaluation) -> None:
-    """Write the report; a reader of the path sees the old file or the new one, never half of it.
+    """Write the report; VlocError if it cannot be written."""
+    write_page(path, render(evaluation))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write any page; a reader of the path sees the old file or the new one, never half of it.
 
     Raises:
         VlocError: if it cannot be written.
     """
-    data = render(evaluation).encode('utf-8', 'replace')
+    data = text.encode('utf-8', 'replace')
     target = Path(os.path.realpath(path))  # a link stays one
     new = target.with_name(f'.{secrets.token_hex(8)}.new')
     try:
@@ -84,20 +89,31 @@ def render(evaluation: Evaluation) -> str:
         ('Error curve', report.curve_figure(*data)),
         ('What inliers say about the error', report.inlier_figure(*data, e.inliers)),
     )
-    return _PAGE.substitute(
-        title=escape(e.title),
-        facts=_rows(e.facts),
-        figures=_rows(e.figures),
+    body = _BODY.substitute(
+        facts=rows(e.facts),
+        figures=rows(e.figures),
         plots='\n'.join(_plot(title, figure) for title, figure in plots),
-        reasons=_rows((verdict, reason, str(count)) for verdict, reason, count in e.reasons),
+        reasons=rows((verdict, reason, str(count)) for verdict, reason, count in e.reasons),
         worst='\n'.join(map(_worst, e.worst)) or '<p>No pictures.</p>',
     )
+    return page(e.title, body)
 
 
-def _rows(rows: Iterable[Sequence[str]]) -> str:
+def page(title: str, body: str) -> str:
+    """A page of our looks around what is html already."""
+    return _PAGE.substitute(title=escape(title), body=body)
+
+
+def picture(image: NDArray[np.uint8], words: str, width: int) -> str:
+    """An <img> of a picture [H, W, 3] RGB, no wider than that."""
+    source = _data(pictures.jpeg(image, width), 'jpeg')
+    return f'<img alt="{escape(words)}" src="{source}">'
+
+
+def rows(told: Iterable[Sequence[str]]) -> str:
     """Rows of a table; the first cell of each is its head."""
     lines = []
-    for head, *cells in rows:
+    for head, *cells in told:
         row = ''.join(f'<td>{escape(cell)}</td>' for cell in cells)
         lines.append(f'<tr><th scope="row">{escape(head)}</th>{row}</tr>')
     return '\n'.join(lines)
@@ -114,10 +130,9 @@ def _plot(title: str, figure: Figure) -> str:
 
 
 def _worst(frame: WorstFrame) -> str:
-    source = _data(pictures.jpeg(frame.image, _PICTURE_WIDTH), 'jpeg')
     lines = '<br>\n'.join(escape(line) for line in frame.lines)
     return (
-        f'<figure><img alt="{escape(frame.title)}" src="{source}">\n'
+        f'<figure>{picture(frame.image, frame.title, _PICTURE_WIDTH)}\n'
         f'<figcaption><b>{escape(frame.title)}</b><br>\n{lines}</figcaption></figure>'
     )
 
@@ -150,11 +165,22 @@ figure { margin: 0; }
 figure img { display: block; width: 100%; border-radius: 4px; }
 figcaption { font-size: .9rem; padding-top: .3rem; overflow-wrap: anywhere; }
 .note { color: #555; font-size: .9rem; }
+.found { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .5rem;
+         margin-bottom: 1rem; }
+.found img { border: 4px solid #999; box-sizing: border-box; }
+.found .right img { border-color: #28be5a; }
+.found .wrong img { border-color: #eb3c1e; }
+.found figcaption { font-size: .75rem; line-height: 1.3; }
 </style>
 </head>
 <body>
 <h1>$title</h1>
-<table>
+$body
+</body>
+</html>
+""")
+
+_BODY = Template("""<table>
 $facts
 </table>
 <h2>Figures</h2>
@@ -178,7 +204,4 @@ must be seen from the true pose: green within 10 px of the place in the picture 
 recognised, else red, with a line from there.</p>
 <div class="worst">
 $worst
-</div>
-</body>
-</html>
-""")
+</div>""")

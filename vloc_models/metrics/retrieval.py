@@ -27,6 +27,49 @@ class SamePlace:
             )
 
 
+@dataclass(frozen=True)
+class Score:
+    """How often queries were given the right place, of those whose place the map has seen."""
+
+    queries: int
+    unseen: int  # more queries, which nothing in the map is right for
+    recall_at: dict[int, float]
+    recall_within: dict[float, float]
+
+    def as_json(self) -> dict[str, float]:
+        """By name."""
+        told: dict[str, float] = {'queries': self.queries, 'unseen': self.unseen}
+        told |= {f'recall_at_{n}': x for n, x in self.recall_at.items()}
+        return told | {f'recall_within_{d:g}m': x for d, x in self.recall_within.items()}
+
+
+def score(
+    asked: Array,
+    mapped: Array,
+    first: NDArray[np.int64],
+    same: SamePlace,
+    metres: tuple[float, ...] = (1.0, 2.0, 4.0),
+) -> Score | None:
+    """Judge what was found; None if the map has seen the place of no query.
+
+    Args:
+        asked: [Q, 4, 4] where queries were taken.
+        mapped: [K, 4, 4] where the map's pictures were taken.
+        first: [Q, N] numbers of what was found for each, best first.
+        same: what counts as the same place.
+        metres: the D of Recall@D.
+    """
+    sizes = check_shape(first, 'Q N', 'first', Q=len(asked))
+    seen = np.array([are_same(T[None], mapped[None], same).any() for T in asked], bool)
+    if not seen.any():
+        return None
+    found, asked = mapped[first[seen]], asked[seen]
+    counts = tuple(n for n in (1, 5, 10) if n <= sizes['N'])
+    at = recall_at(are_same(asked, found, same), counts)
+    within = recall_within(asked, found, metres)
+    return Score(int(seen.sum()), int((~seen).sum()), at, within)
+
+
 def are_same(asked: Array, found: Array, same: SamePlace) -> NDArray[np.bool_]:
     """Whether pictures show the same place [Q, N].
 

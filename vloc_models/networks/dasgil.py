@@ -50,6 +50,11 @@ class DasgilOutput:
     depths: tuple[Tensor, ...]  # [B, 1, H / 2^s, W / 2^s] metres, s = 3..0; none without depth
     logits: Tensor | None  # [B, classes, H, W]
 
+    def full(self) -> 'DasgilOutput':
+        """In full precision, as losses want it."""
+        maps, depths = (tuple(x.float() for x in some) for some in (self.maps, self.depths))
+        return DasgilOutput(maps, depths, None if self.logits is None else self.logits.float())
+
 
 class Dasgil(nn.Module):
     """Encoder and decoders; both sides of pictures multiples of 256."""

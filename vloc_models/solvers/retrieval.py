@@ -66,7 +66,7 @@ class Places:
         if not found._fits():
             raise MapError(f'{where}: its index is not whole', _DAMAGED)
         try:
-            for T in found.T_map_cam:
+            for T in found.T_map_cam[~_rigid(found.T_map_cam)]:  # one by one it takes a while
                 check_se3(T, 'a picture')
         except VlocError as e:
             raise MapError(f'{where}: its index is not whole: {e}', _DAMAGED) from e
@@ -109,6 +109,13 @@ class Places:
                 np.arange(len(parts), dtype=np.int32), [len(p.submap) for p in parts]
             ),
         )
+
+
+def _rigid(T: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of [K, 4, 4] are rigid beyond doubt."""
+    R = T[:, :3, :3]
+    off = np.abs(R @ R.swapaxes(1, 2) - np.eye(3)).max((1, 2))
+    return (off < 5e-6) & (np.linalg.det(R) > 0) & (T[:, 3] == [0, 0, 0, 1]).all(1)
 
 
 class Nearest(NamedTuple):

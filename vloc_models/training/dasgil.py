@@ -40,6 +40,7 @@ class DasgilTraining:
     discriminator: DiscriminatorName = 'cascade'
     discriminator_lr: float = 1e-3  # Adam's, betas 0.5 and 0.9
     batch: int = 8  # triplets a step, and as many real pictures
+    half: bool = False  # bfloat16 in the convolutions: twice as fast where the processor knows it
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(2000, 2e-3, 0.0))
 
     def __post_init__(self) -> None:
@@ -145,7 +146,8 @@ def train_dasgil(
     """
     size = data.check(config)
     torch.manual_seed(config.seed)
-    network = Dasgil(config.network).to(device)
+    # the order that convolutions want: a third faster on processors
+    network = Dasgil(config.network).to(device, memory_format=torch.channels_last)  # pyright: ignore
     adversary = None if config.discriminator == 'none' else Adversary(config, size, device)
     beside = (
         {}
@@ -160,12 +162,14 @@ def train_dasgil(
         rng = np.random.default_rng([14, config.seed, step])
         triplets = [draw_triplet(data.places, config.triplets, rng) for _ in range(config.batch)]
         batch = _batch(data.places, triplets, device)
-        output = network(batch.images)
+        with torch.autocast(device, torch.bfloat16, enabled=config.half):
+            output = network(batch.images).full()
         total = _loss(output, batch, config.loss)
         if adversary is not None:
             synthetic = _part(output.maps, 0)
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=config.half):
                 real = network.encoder(_real(data, config.batch, rng, device))
+            real = tuple(m.float() for m in real)
             adversary.learn(real, synthetic, config.loss.adversarial)
             total = total + config.loss.adversarial * adversary.deceived(synthetic)
         return total
