@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from vloc_models.mapping.build_map import Report
-from vloc_models.mapping.site_job import Outcome, make_map
+from vloc_models.mapping.site_job import Outcome, map_site
 from vloc_models.mapping.sites import Site
 
 
@@ -27,7 +27,7 @@ def killed_once(site: Site, report: Report) -> Outcome:
             mark(site).touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return make_map(site, dies)
+    return map_site(site, dies)
 
 
 def always_killed(site: Site, report: Report) -> Outcome:

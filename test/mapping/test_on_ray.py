@@ -19,7 +19,7 @@ from vloc_models.errors import VlocError
 from vloc_models.mapping import on_ray as module
 from vloc_models.mapping import workers
 from vloc_models.mapping.on_ray import on_ray
-from vloc_models.mapping.site_job import Outcome, make_map
+from vloc_models.mapping.site_job import Outcome, map_site
 from vloc_models.mapping.sites import Site
 
 Sites = Callable[[Path], list[Site]]
@@ -148,7 +148,7 @@ def test_a_lost_machine_is_replaced_and_the_maps_are_the_same(
             while step == 'training' and done == 20 and not gone.exists():
                 time.sleep(0.1)
 
-        return make_map(site, until_gone)
+        return map_site(site, until_gone)
 
     def report(name: str, step: str, done: int, total: int) -> None:
         training.update({name} if step == 'training' else ())

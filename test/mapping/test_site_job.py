@@ -11,7 +11,7 @@ import pytest
 
 from vloc_models.commands.main import main
 from vloc_models.mapping import site_job
-from vloc_models.mapping.site_job import Outcome, make_map, make_maps, now_and_then
+from vloc_models.mapping.site_job import Outcome, make_maps, map_site, now_and_then
 from vloc_models.mapping.sites import Site, SiteReport
 from vloc_models.mapping.workers import in_turn
 from vloc_models.maps import open_map
@@ -71,7 +71,7 @@ def test_a_map_is_made_again_when_anything_changed(
 def test_another_map_in_its_place_is_not_taken_for_it(hall: Site, tmp_path: Path) -> None:
     assert made(hall) == ['written']
     elsewhere = replace(hall, out=tmp_path / 'x', config=replace(hall.config, seed=5))
-    assert make_map(elsewhere, lambda *_: None).result == 'written'
+    assert map_site(elsewhere, lambda *_: None).result == 'written'
     hall.out.rename(tmp_path / 'gone')
     assert made(hall) == ['written']
     hall.out.rename(tmp_path / 'gone too')
@@ -105,7 +105,7 @@ def test_a_fault_of_ours_is_told_too(hall: Site, monkeypatch: pytest.MonkeyPatch
         raise ZeroDivisionError('two\nlines')
 
     monkeypatch.setattr(site_job, 'build_map', breaks)
-    outcome = make_map(hall, lambda *_: None)
+    outcome = map_site(hall, lambda *_: None)
     assert outcome == Outcome('hall', 'failed', 'ZeroDivisionError: two lines')
 
 

@@ -11,9 +11,10 @@ from vloc_models.errors import MapError
 from vloc_models.localize.by_head import Head
 from vloc_models.localize.cells import Cells
 from vloc_models.localize.part import Part
+from vloc_models.localize.retrieve import described, index_of
 from vloc_models.maps import Map, SubMap
 from vloc_models.solvers.landmarks import Matcher
-from vloc_models.solvers.retrieval import PlaceIndex, Places
+from vloc_models.solvers.retrieval import PlaceIndex
 
 _log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -88,8 +89,7 @@ class Parts:
         """Of the pictures that look most like what is seen, for each sub-map; near ones count."""
         votes = np.zeros(len(self.names))
         for cells in seeing:
-            asked = index.describe(cells.spots.features, cells.spots.sure)
-            numbers, likeness = index.nearest(asked, _VOTERS)
+            numbers, likeness = index.nearest(described(cells, index), _VOTERS)
             away = np.sqrt(np.maximum(2 - 2 * likeness, 0))
             weight = np.exp(-away / max(float(np.median(away)), 1e-6))
             np.add.at(votes, index.submap[numbers], weight)
@@ -106,8 +106,8 @@ def _loaded(site: Map, submap: SubMap, use: str, threads: int) -> Part | MapErro
 def _index_of(site: Map) -> PlaceIndex | None:
     if site.info.index is None:
         return None
-    where = f'{site.folder}/{site.info.index}'
-    places = Places.of_arrays(site.read_arrays(site.info.index), where)
-    if places.submap.max() >= len(site.info.submaps):
+    index = index_of(site)
+    if index.submap.max() >= len(site.info.submaps):
+        where = f'{site.folder}/{site.info.index}'
         raise MapError(f'{where}: names a sub-map that is not there', _REBUILD)
-    return PlaceIndex(places, np.array(site.info.T_frame_map))
+    return index

@@ -19,7 +19,7 @@ import torch
 
 from vloc_models import __version__
 from vloc_models.errors import VlocError
-from vloc_models.mapping.site_job import Job, Outcome, failed, make_map, now_and_then
+from vloc_models.mapping.site_job import Job, Outcome, failed, map_site, now_and_then
 from vloc_models.mapping.sites import Site, SiteReport
 from vloc_models.mapping.workers import lost
 
@@ -31,7 +31,7 @@ _START = 'start one with "ray start --head", or use --ray local'
 
 
 def on_ray(
-    sites: Sequence[Site], report: SiteReport, address: str, job: Job = make_map
+    sites: Sequence[Site], report: SiteReport, address: str, job: Job = map_site
 ) -> list[Outcome]:
     """As many sites at a time as the cluster has cores (with device cuda: GPUs).
 

@@ -53,7 +53,7 @@ def make_maps(sites: Sequence[Site], way: Way, report: SiteReport) -> list[Outco
     return [outcomes[site.name] for site in sites]
 
 
-def make_map(site: Site, report: Report) -> Outcome:
+def map_site(site: Site, report: Report) -> Outcome:
     """Make the map of one site; what goes wrong with it is told, and is not in others' way."""
     try:
         source = _fingerprint(site)

@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 import torch
 from threadpoolctl import threadpool_limits
 
-from vloc_models.mapping.site_job import Job, Outcome, failed, make_map, now_and_then
+from vloc_models.mapping.site_job import Job, Outcome, failed, map_site, now_and_then
 from vloc_models.mapping.sites import Site, SiteReport
 
 _log = logging.getLogger(__name__)
@@ -27,13 +27,13 @@ TRIES = 3  # of a site whose workers die
 _SPAWN = multiprocessing.get_context('spawn')  # torch's threads do not survive a fork
 
 
-def in_turn(sites: Sequence[Site], report: SiteReport, job: Job = make_map) -> list[Outcome]:
+def in_turn(sites: Sequence[Site], report: SiteReport, job: Job = map_site) -> list[Outcome]:
     """One site after the other, here."""
     return [job(site, partial(report, site.name)) for site in sites]
 
 
 def in_processes(
-    sites: Sequence[Site], report: SiteReport, jobs: int, job: Job = make_map
+    sites: Sequence[Site], report: SiteReport, jobs: int, job: Job = map_site
 ) -> list[Outcome]:
     """Several sites at a time, each in a process of its own.
 
