@@ -176,11 +176,10 @@ def ours(
     mapped: Cells, T_map_cam: Array, asked: dict[str, Cells], numbers: Sequence[int], seed: int
 ) -> dict[str, dict[str, Compared]]:
     """Case -> our encoder's VLAD as it is, and whitened to so many numbers."""
-    submap = np.zeros(len(T_map_cam), np.int32)
     seen = mapped.sightings()
     found: dict[str, dict[str, Compared]] = {case: {} for case in asked}
     for many in numbers:
-        places = index_places(seen, T_map_cam, submap, PlacesConfig(many), seed)
+        places = index_places(seen, T_map_cam, PlacesConfig(many), seed)
         index = PlaceIndex(places)
         for case, cells in asked.items():
             told = [index.describe(f, s) for f, s in zip(cells.features, cells.sure, strict=True)]

@@ -16,9 +16,8 @@ def write_indexed(path: Path, source: Any, encoder: Any, T_frame_map: Any = None
     """Of all pictures of a source, with an encoder that the map carries."""
     keyframes = read_keyframes(source, 1000, encoder.record.short_side_px)
     T_map_cam = np.stack([k.T_map_cam for k in keyframes])
-    submap = np.zeros(len(keyframes), np.int32)
     config = PlacesConfig(16, words=8, cell_numbers=8)
-    places = index_places(look(keyframes, encoder), T_map_cam, submap, config, 0)
+    places = index_places(look(keyframes, encoder), T_map_cam, config, 0)
     rows: Rows = tuple(map(tuple, (np.eye(4) if T_frame_map is None else T_frame_map).tolist()))
     info = MapInfo(encoder.record, (), (), index='index.npz', T_frame_map=rows)
     with MapWriter(path) as writer:

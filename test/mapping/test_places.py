@@ -9,8 +9,8 @@ from seen_places import C, cells_of, poses, sightings
 from sklearn.decomposition import PCA
 
 from vloc_models.errors import BagError, VlocError
-from vloc_models.mapping.places import PlacesConfig, index_places, whitening
-from vloc_models.solvers.retrieval import PlaceIndex, Places
+from vloc_models.mapping.places import PlacesConfig, in_bytes, index_places, whitening
+from vloc_models.solvers.retrieval import PlaceIndex, Places, numbers_of
 
 PICTURES = 40
 RNG = np.random.default_rng(3)
@@ -35,6 +35,14 @@ def test_as_sklearn_does_it() -> None:
     ours = (WHOLES - mean) @ axes
     signs = np.sign((ours * theirs).sum(0))
     np.testing.assert_allclose(ours * signs, theirs, atol=1e-3)
+
+
+def test_axes_in_bytes_tell_the_same() -> None:
+    mean, axes = whitening(WHOLES, PLAIN)
+    whole, scale = in_bytes(axes)
+    assert whole.dtype == np.int8
+    exact, ours = (numbers_of(WHOLES, mean, x) for x in (axes, whole * scale))
+    assert (exact * ours).sum(1).min() > 0.999
 
 
 def test_shrinkage_leaves_weak_axes_weak() -> None:
@@ -113,8 +121,9 @@ def test_indices_on_the_same_axes_are_joined() -> None:
     early = np.arange(PICTURES) < 15
     halves = [index_places(seen.of(some), T, PlacesConfig(), 0, whole) for some in (early, ~early)]
     joined = Places.joined(halves)
-    for name in ('descriptors', 'T_map_cam', 'axes', 'whiten'):
+    for name in ('T_map_cam', 'axes', 'whiten', 'scale'):
         np.testing.assert_array_equal(joined.arrays()[name], whole.arrays()[name])
+    np.testing.assert_allclose(joined.descriptors, whole.descriptors, atol=2e-3)  # half precision
     assert joined.submap.tolist() == [0] * 15 + [1] * 25
 
 

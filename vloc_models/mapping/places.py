@@ -62,13 +62,18 @@ def index_places(
         raise BagError('pictures without cells cannot be indexed', 'give pictures that show some')
     axes, words = (like.axes, like.words) if like else _typical(sightings, config, seed)
     wholes = np.stack([whole(sightings, p, axes, words) for p in pictures.tolist()])
-    mean, whiten = (like.mean, like.whiten) if like else whitening(wholes, config)
+    if like:
+        mean, whiten, scale = like.mean, like.whiten, like.scale
+    else:
+        mean, exact = whitening(wholes, config)
+        whiten, scale = in_bytes(exact)
     return Places(
         axes,
         words,
         mean,
         whiten,
-        numbers_of(wholes, mean, whiten).astype(np.float16),
+        scale,
+        numbers_of(wholes, mean, whiten * scale).astype(np.float16),
         T_map_cam[pictures].astype(np.float32),
         np.zeros(len(pictures), np.int32),
     )
@@ -101,3 +106,9 @@ def whitening(
     variance = variance[kept]
     variance += config.shrinkage * variance.mean()
     return mean, (axes[kept].T / np.sqrt(variance)).astype(np.float32)
+
+
+def in_bytes(axes: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Axes [N, D] in a quarter of their size, and what each [D] is to be multiplied by."""
+    scale = np.maximum(np.abs(axes).max(0), 1e-12) / 127
+    return np.round(axes / scale).astype(np.int8), scale.astype(np.float32)

@@ -35,7 +35,8 @@ class Places:
     axes: NDArray[np.float32]  # [C, d] features @ axes is a cell's descriptor
     words: NDArray[np.float32]  # [W, d] typical descriptors
     mean: NDArray[np.float32]  # [W d] of the pictures
-    whiten: NDArray[np.float32]  # [W d, D] what a picture differs by, as its numbers
+    whiten: NDArray[np.int8]  # [W d, D] times scale: what a picture differs by, as its numbers
+    scale: NDArray[np.float32]  # [D]
     descriptors: NDArray[np.float16]  # [K, D] unit; 0: like nothing
     T_map_cam: NDArray[np.float32]  # [K, 4, 4]
     submap: NDArray[np.int32]  # [K] number of the sub-map that each belongs to
@@ -52,7 +53,8 @@ class Places:
             'axes': np.float32,
             'words': np.float32,
             'mean': np.float32,
-            'whiten': np.float32,
+            'whiten': np.int8,
+            'scale': np.float32,
             'descriptors': np.float16,
             'T_map_cam': np.float32,
             'submap': np.int32,
@@ -80,6 +82,7 @@ class Places:
             and self.words.shape[1] == self.axes.shape[1]
             and self.mean.shape == (wholes,)
             and self.whiten.shape == (wholes, numbers)
+            and self.scale.shape == (numbers,)
             and 1 <= numbers <= MOST_NUMBERS
             and self.T_map_cam.shape == (pictures, 4, 4)
             and self.submap.shape == (pictures,)
@@ -100,7 +103,7 @@ class Places:
         """Those of several sub-maps, numbered in their order; all on the same axes."""
         first = parts[0]
         for other in parts:
-            assert np.array_equal(other.whiten, first.whiten)
+            assert np.array_equal(other.whiten, first.whiten)  # axes, words and scale with it
         return replace(
             first,
             descriptors=np.concatenate([p.descriptors for p in parts]),
@@ -137,7 +140,7 @@ class PlaceIndex:
             )
         self.T_map_cam: Array = T_frame_map @ places.T_map_cam.astype(np.float64)  # [K, 4, 4]
         self.submap = places.submap  # [K]
-        self._places = places
+        self._places, self._whiten = places, places.whiten * places.scale  # [W d, D] float32
         faiss.omp_set_num_threads(1)  # they would spin on, and slow the encoder down
         self._index = faiss.IndexFlatIP(places.descriptors.shape[1])
         self._index.add(unit(places.descriptors.astype(np.float32)))  # pyright: ignore
@@ -158,7 +161,7 @@ class PlaceIndex:
         check_shape(features, 'N C', 'features', C=len(places.axes))
         check_shape(sure, 'N', 'sure', N=len(features))
         whole = whole_picture(unit(features @ places.axes), sure, places.words)
-        return numbers_of(whole, places.mean, places.whiten)
+        return numbers_of(whole, places.mean, self._whiten)
 
     def nearest(self, asked: NDArray[np.float32], most: int) -> Nearest:
         """The pictures that look most like one, of all.
@@ -175,7 +178,7 @@ class PlaceIndex:
 
 
 def numbers_of(
-    wholes: NDArray[np.float32], mean: NDArray[np.float32], whiten: NDArray[np.float32]
+    wholes: NDArray[np.float32], mean: NDArray[np.float32], axes: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The numbers [..., D] of pictures [..., W d] as ``whole_picture`` describes them."""
-    return unit(np.matmul(wholes - mean, whiten, dtype=np.float32))
+    return unit(np.matmul(wholes - mean, axes, dtype=np.float32))
