@@ -119,7 +119,7 @@ def main(options: Options) -> None:
     told = dict[str, dict[str, Figures]]()
     if unknown := set(options.networks) - set(_networks(1, 1, 0)):
         raise VlocError(f'--networks {" ".join(sorted(unknown))}', 'see --help for what there is')
-    with _folder(options.keep) as folder:
+    with kept_folder(options.keep) as folder:
         if options.json:
             check_outputs([options.json], folder / 'rendered')
         for place in _places(options, folder):
@@ -275,7 +275,7 @@ def _table(told: dict[str, dict[str, Figures]]) -> Table:
 
 
 @contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
+def kept_folder(keep: Path | None) -> Iterator[Path]:
     """``keep``, or a folder that is removed at the end."""
     if keep:
         keep.mkdir(parents=True, exist_ok=True)

@@ -133,6 +133,21 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """How the pose prior is asked, and how far off its answers were."""
+
+    camera: Camera  # a pinhole; pictures are shown as it would have taken them
+    sigma_scale: tuple[float, float]  # of position and rotation: what is told, times this
+    pictures: int = 0  # held out, that tell so; 0: what other maps needed
+
+    def __post_init__(self) -> None:
+        if not all(0.01 < scale < 1e3 for scale in self.sigma_scale):
+            raise MapError(f'prior: sigmas times {list(self.sigma_scale)}', _DAMAGED)
+        if self.camera.model != 'pinhole':
+            raise MapError(f'prior: its camera is a {self.camera.model}', _DAMAGED)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where the map comes from."""
 
@@ -157,6 +172,8 @@ class MapInfo:
     calibration: Calibration | None = None  # None: what is shipped decides
     index: str | None = None  # npz: retrieval descriptors and keyframe poses
     prior: str | None = None  # onnx: coarse pose of one image
+    prior_probe: str | None = None  # npz, with prior
+    prior_use: Prior | None = None  # with prior
     provenance: Provenance = field(default_factory=Provenance)
     files: dict[str, FileEntry] = field(default_factory=dict)  # filled in by the writer
 
@@ -165,7 +182,7 @@ class MapInfo:
 
     def named_files(self) -> set[str]:
         """Every file that a field names."""
-        names = {self.index, self.prior, self.encoder.file, self.encoder.probe}
+        names = {self.index, self.prior, self.prior_probe, self.encoder.file, self.encoder.probe}
         for s in self.submaps:
             names |= {s.head, s.probe, s.weights, s.landmarks}
         return {name for name in names if name is not None}

@@ -17,8 +17,10 @@ from vloc_models.export.to_onnx import (
     SceneNetwork,
     as_exported,
     encoder_outputs,
+    prior_as_exported,
 )
 from vloc_models.networks.ace import Head
+from vloc_models.networks.color_apr import ColorApr
 from vloc_models.networks.hscnet import Hscnet
 from vloc_models.networks.hscnet_lite import HscnetLite
 
@@ -48,6 +50,15 @@ def head_probe(head: SceneNetwork, rng: np.random.Generator) -> dict[str, NDArra
         tried = {name: x[best] for name, x in tried.items()}
     engine = TorchEngine(wanted.module, tuple(wanted.inputs), wanted.outputs)
     return make_probe(engine, {name: x[:CASES] for name, x in tried.items()})
+
+
+def prior_probe(
+    network: ColorApr, size: tuple[int, int], rng: np.random.Generator
+) -> dict[str, NDArray[Any]]:
+    """What the pose prior makes of four pictures of its size, height and width."""
+    wanted = prior_as_exported(network, size)
+    engine = TorchEngine(wanted.module, tuple(wanted.inputs), wanted.outputs)
+    return make_probe(engine, {'image': _pictures(CASES, rng, size)})
 
 
 def _tried(name: str, head: SceneNetwork, rng: np.random.Generator) -> NDArray[Any]:
@@ -81,8 +92,10 @@ def _clearness(
     return least
 
 
-def _pictures(count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _pictures(
+    count: int, rng: np.random.Generator, size: tuple[int, int] = IMAGE
+) -> NDArray[np.uint8]:
     """Of squares and noise, [count, H, W, 3]."""
-    H, W = IMAGE
+    H, W = size
     squares = rng.integers(0, 256, (count, H // 8, W // 8, 3)).repeat(8, 1).repeat(8, 2)
     return (squares + rng.normal(0, 12, squares.shape)).clip(0, 255).astype(np.uint8)
