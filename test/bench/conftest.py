@@ -48,7 +48,7 @@ compare, figures, harm, few_images, blocks, limits, worlds = map(
     _bench, ('compare', 'figures', 'harm', 'few_images', 'blocks', 'limits', 'worlds')
 )
 trust, drive, negatives = map(_bench, ('trust', 'drive', 'negatives'))
-depth, hscnet = map(_bench, ('depth', 'hscnet'))
+depth, hscnet, pose_regression = map(_bench, ('depth', 'hscnet', 'pose_regression'))
 
 
 def place(number: int) -> Array:
