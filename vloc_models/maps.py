@@ -133,7 +133,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Prior:
+class PriorUse:
     """How the pose prior is asked, and how far off its answers were."""
 
     camera: Camera  # a pinhole; pictures are shown as it would have taken them
@@ -173,7 +173,7 @@ class MapInfo:
     index: str | None = None  # npz: retrieval descriptors and keyframe poses
     prior: str | None = None  # onnx: coarse pose of one image
     prior_probe: str | None = None  # npz, with prior
-    prior_use: Prior | None = None  # with prior
+    prior_use: PriorUse | None = None  # with prior
     provenance: Provenance = field(default_factory=Provenance)
     files: dict[str, FileEntry] = field(default_factory=dict)  # filled in by the writer
 

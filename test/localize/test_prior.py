@@ -16,8 +16,7 @@ from vloc_models.export.to_onnx import prior_graph, round_to_half
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.localize.prior import Prior
-from vloc_models.maps import Map, MapInfo, MapWriter, open_map
-from vloc_models.maps import Prior as PriorUse
+from vloc_models.maps import Map, MapInfo, MapWriter, PriorUse, open_map
 from vloc_models.networks.color_apr import ColorApr, ColorAprConfig, PoseScale
 from vloc_models.records import Array, View
 
@@ -88,6 +87,13 @@ def test_it_is_shown_what_its_camera_would_have_seen() -> None:
     assert net.asked[1].shape == (1, 32, 64, 3)
 
 
+def test_a_camera_that_sees_too_little_of_it_is_not_asked() -> None:
+    net = Net(pose(), 0.1, 0.1)
+    narrow = view(Camera(640, 480, 2000.0, 2000.0, 320.0, 240.0))
+    assert Prior(net, USE, np.eye(4)).told(narrow) is None
+    assert not net.asked
+
+
 @pytest.mark.parametrize(
     ('bad', 'sigma'),
     [
@@ -143,6 +149,11 @@ def test_a_map_carries_it(files: Any, tmp_path: Path, sites: Any) -> None:
 
 def test_a_map_without_one_has_none(files: Any, tmp_path: Path, sites: Any) -> None:
     assert Prior.load(site_of(tmp_path / 'site', files, sites.SMALL), 1) is None
+
+
+def test_a_map_of_before_there_were_priors_opens(site: Path, sites: Any) -> None:
+    sites.edit(site, lambda info: [info.pop(key) for key in ('prior', 'prior_probe', 'prior_use')])
+    assert Prior.load(open_map(site), 1) is None
 
 
 def test_a_damaged_one_is_refused(files: Any, tmp_path: Path, sites: Any) -> None:

@@ -101,6 +101,35 @@ def test_every_task_takes_steps(data: PriorData, aux: Any) -> None:
     assert not found.training
 
 
+def test_the_published_network_takes_a_step(data: PriorData) -> None:
+    """With everything but its width and the size of its pictures."""
+    full = ColorAprTraining.published(None)
+    size = replace(full.network, widths=(4, 4, 8, 8, 8), fused=32, hidden=32)
+    config = replace(full, network=size, batch=2, loop=replace(full.loop, steps=1))
+    assert config.short_side_px == 256
+    told = list[float]()
+    found = train_prior(data, config, report=lambda step, loss: told.append(loss))
+    assert np.isfinite(told).all()
+    with torch.no_grad():
+        output = found(torch.zeros(1, 3, 32, 32))
+    assert output.task is not None
+    assert output.task.shape == (1, 2, 32, 32)  # at full size
+
+
+def test_steps_follow_from_the_pictures() -> None:
+    free = replace(CONFIG, loop=LoopConfig(0), epochs=10, batch=4)
+    assert free.for_pictures(1000).loop.steps == 2500
+    assert free.for_pictures(10).loop.steps == 900
+    assert CONFIG.for_pictures(1000) is CONFIG
+
+
+def test_a_file_that_is_no_resnet_is_refused(data: PriorData, tmp_path: Path) -> None:
+    torch.save({'a': torch.zeros(1)}, tmp_path / 'a.pth')
+    size = replace(CONFIG.network, backbone='resnet50')
+    with pytest.raises(VlocError, match='no weights of resnet50'):
+        train_prior(data, replace(CONFIG, network=size, weights=tmp_path / 'a.pth'))
+
+
 def test_the_same_seed_and_a_killed_training_give_the_same(
     data: PriorData, tmp_path: Path
 ) -> None:
@@ -165,6 +194,7 @@ def test_what_cannot_be_learned_from_is_refused(data: PriorData, gallery: Any) -
     [
         ({'batch': 1}, 'batch of 1'),
         ({'turn_deg': 50.0}, 'turned by 50'),
+        ({'epochs': 0}, '0 epochs'),
         ({'light': Colour()}, 'other colours'),
         ({'weights': Path('resnet50.pth')}, 'ships with'),
     ],

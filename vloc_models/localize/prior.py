@@ -6,6 +6,7 @@ or to be checked, and never one to drive by.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,12 @@ from vloc_models.engines.probe import Engine, check_probe
 from vloc_models.errors import MapError
 from vloc_models.frames.rectify import Rectified
 from vloc_models.geometry import se3
-from vloc_models.maps import Map
-from vloc_models.maps import Prior as PriorUse
+from vloc_models.geometry.camera import Camera
+from vloc_models.maps import Map, PriorUse
 from vloc_models.records import PoseEstimate, View
 
 Array = NDArray[np.float64]
+_LEAST_SEEN = 0.6  # of what the prior's camera saw; a narrower one sees too little of it
 _REBUILD = 'build the map again with "vloc map"'
 
 
@@ -54,9 +56,11 @@ class Prior:
         """A coarse pose of one picture, with its calibrated covariance; no inliers support it.
 
         Returns:
-            None if the camera cannot be made the prior's, or the answer is no pose.
+            None if the camera sees too little of what the prior's saw, or the answer is no pose.
         """
-        through = Rectified(view.camera, self.use.camera)
+        through = _through(view.camera, self.use.camera)
+        if through.seen < _LEAST_SEEN:
+            return None
         found = self.engine({'image': through.image(view.image)[None]})
         pose, sigma = (found[key].astype(np.float64).ravel() for key in ('pose', 'sigma'))
         if pose.shape != (7,) or sigma.shape != (2,):
@@ -69,6 +73,11 @@ class Prior:
         variance = np.repeat((sigma * self.use.sigma_scale) ** 2, 3)
         arm = T_map_base[:3, 3] - T_map_cam[:3, 3]  # turning the camera swings the base
         return PoseEstimate(T_map_base, _swung(variance, arm), 0, 0.0, 0.0, math.nan)
+
+
+@lru_cache(maxsize=16)  # cameras of a robot
+def _through(camera: Camera, pinhole: Camera) -> Rectified:
+    return Rectified(camera, pinhole)
 
 
 def _swung(variance: Array, arm: Array) -> Array:

@@ -19,7 +19,7 @@ from vloc_models.export.to_onnx import prior_graph, round_to_half
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.geometry import se3
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
-from vloc_models.maps import Prior
+from vloc_models.maps import PriorUse
 from vloc_models.networks.color_apr import ColorApr
 from vloc_models.training.color_apr import ColorAprTraining, PriorData, train_prior
 
@@ -51,7 +51,7 @@ class PriorFiles:
 
     graph: bytes
     probe: dict[str, NDArray[Any]]
-    use: Prior
+    use: PriorUse
 
 
 def prior_files(
@@ -76,7 +76,7 @@ def prior_files(
     Raises:
         VlocError: if there are no colours, or no classes where those are learned.
     """
-    training = replace(config.training, seed=seed)
+    training = replace(config.training, seed=seed).for_pictures(len(keyframes))
     data = PriorData.of(keyframes, training.short_side_px)
     learned, asked = blocks(len(keyframes), config.held_out)
     first, second = _parts(training, config.tested_share if asked.any() else 1.0)
@@ -98,7 +98,7 @@ def prior_files(
     round_to_half(network)
     size = data.camera.height, data.camera.width
     probe = prior_probe(network, size, np.random.default_rng(0))
-    use = Prior(data.camera, scale, int(asked.sum()))
+    use = PriorUse(data.camera, scale, int(asked.sum()))
     return PriorFiles(prior_graph(network, size), probe, use)
 
 

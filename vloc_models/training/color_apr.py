@@ -6,7 +6,7 @@ contrast, which leaves colours what they are; never in other colours, which are 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from vloc_models.training.fsre import load_imagenet, shipped_encoder
 from vloc_models.training.loop import LoopConfig, Report, Shuffle, optimise
 
 Array = NDArray[np.float64]
+_FEWEST_STEPS = 900
 _LEAST_SPREAD_M = 0.1  # a robot that hardly moved
 
 
@@ -52,13 +53,16 @@ class ColorAprTraining:
     """The light backbone starts from the encoder that ships with vloc."""
     weights: Path | None = None
     """An ImageNet state dict (torchvision's names) for resnet50."""
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(1000, 1e-3))
+    epochs: int = 64
+    """How often each picture is seen, where loop.steps is 0; more often in a small place."""
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(0, 1e-3))
 
     def __post_init__(self) -> None:
-        if self.batch < 2 or not 0 <= self.turn_deg < 45:
+        if min(self.batch, self.epochs + 1) < 2 or not 0 <= self.turn_deg < 45:
             raise VlocError(
-                f'prior: a batch of {self.batch}, turned by {self.turn_deg:g} deg',
-                'give 2 pictures or more, and 0 to 45 deg',
+                f'prior: {self.epochs} epochs, a batch of {self.batch}, '
+                f'turned by {self.turn_deg:g} deg',
+                'give 1 epoch and 2 pictures or more, and 0 to 45 deg',
             )
         if self.light.saturation or self.light.hue:
             raise VlocError(
@@ -66,6 +70,25 @@ class ColorAprTraining:
             )
         if self.weights is not None and self.network.backbone == 'light':
             raise VlocError('prior: the light backbone ships with its weights', 'leave them out')
+
+    @staticmethod
+    def published(weights: Path | None) -> 'ColorAprTraining':
+        """For a GPU: what the paper tells, the rest as AtLoc (arXiv 1909.03557) was trained."""
+        return ColorAprTraining(
+            network=ColorAprConfig.published(),
+            short_side_px=256,
+            batch=64,
+            weights=weights,
+            epochs=100,
+            loop=LoopConfig(0, 5e-5, weight_decay=5e-4),
+        )
+
+    def for_pictures(self, count: int) -> 'ColorAprTraining':
+        """With as many steps as so many pictures need, if they are not given."""
+        if self.loop.steps:
+            return self
+        steps = max(_FEWEST_STEPS, round(self.epochs * count / self.batch))
+        return replace(self, loop=replace(self.loop, steps=steps))
 
 
 @dataclass(frozen=True, eq=False)
