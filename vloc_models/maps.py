@@ -36,8 +36,11 @@ MAX_YAML_BYTES = 512 * 2**10
 MAX_FILE_BYTES = 512 * 2**20
 MAX_MAP_BYTES = 4 * 2**30
 MAX_FILES = 4096
+SHORT_SIDES_PX = range(64, 4097)
+Rows = tuple[tuple[float, ...], ...]  # the 4 rows of a transform
 
 _YAML = 'map.yaml'
+_STAY: Rows = tuple(map(tuple, np.eye(4).tolist()))
 _NAME = re.compile(r'(?=.{1,200}\Z)\w[\w.-]*(/\w[\w.-]*){0,4}', re.ASCII)  # no '..', '\', '/etc'
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
@@ -52,11 +55,6 @@ class FileEntry:
 
     sha256: str
     size_bytes: int
-
-
-SHORT_SIDES_PX = range(64, 4097)
-Rows = tuple[tuple[float, ...], ...]  # the 4 rows of a transform
-_STAY: Rows = tuple(map(tuple, np.eye(4).tolist()))
 
 
 def _check_rows(rows: Rows, name: str) -> None:
@@ -139,12 +137,6 @@ class PriorUse:
     camera: Camera  # a pinhole; pictures are shown as it would have taken them
     sigma_scale: tuple[float, float]  # of position and rotation: what is told, times this
     pictures: int = 0  # held out, that tell so; 0: what other maps needed
-
-    def __post_init__(self) -> None:
-        if not all(0.01 < scale < 1e3 for scale in self.sigma_scale):
-            raise MapError(f'prior: sigmas times {list(self.sigma_scale)}', _DAMAGED)
-        if self.camera.model != 'pinhole':
-            raise MapError(f'prior: its camera is a {self.camera.model}', _DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -378,9 +370,8 @@ class MapWriter:
         try:
             atomic.write_file(self._swap.folder / name, data)
         except OSError as e:
-            raise MapError(
-                f'{self._swap.path}: {name}: {self._reason(e, len(data))}', _ROOM
-            ) from e
+            where = f'{self._swap.path}: {name}'
+            raise MapError(f'{where}: {self._reason(e, len(data))}', _ROOM) from e
 
     def _reason(self, e: OSError, size: int) -> str:
         if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

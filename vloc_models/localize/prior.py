@@ -45,6 +45,9 @@ class Prior:
             return None
         if info.prior_probe is None or info.prior_use is None:
             raise MapError(f'{name}: has no probe or no camera', _REBUILD)
+        scale, model = info.prior_use.sigma_scale, info.prior_use.camera.model
+        if model != 'pinhole' or not all(0.01 < x < 1e3 for x in scale):
+            raise MapError(f'{name}: a {model} camera, sigmas times {list(scale)}', _REBUILD)
         engine = OnnxEngine(site.read_bytes(info.prior), name, threads)
         check_probe(engine, site.read_arrays(info.prior_probe), name)
         if engine.inputs != ('image',) or set(engine.outputs) != {'pose', 'sigma'}:
