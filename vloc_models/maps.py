@@ -6,8 +6,7 @@
     site/index.npz  site/prior.onnx  retrieval and pose prior, where there are any
 
 A map may come from a stranger: sizes are bounded before anything is allocated, no name leaves the
-folder, no pickle is read. A map is written beside the old one and renamed into its place, so that
-a crash at any moment leaves one whole map.
+folder, no pickle is read. It is written beside the old one and renamed: a crash leaves one whole.
 """
 
 import hashlib
@@ -34,8 +33,11 @@ MAX_YAML_BYTES = 512 * 2**10
 MAX_FILE_BYTES = 512 * 2**20
 MAX_MAP_BYTES = 4 * 2**30
 MAX_FILES = 4096
+SHORT_SIDES_PX = range(64, 4097)
+Rows = tuple[tuple[float, ...], ...]  # the 4 rows of a transform
 
 _YAML = 'map.yaml'
+_STAY: Rows = tuple(map(tuple, np.eye(4).tolist()))
 _NAME = re.compile(r'(?=.{1,200}\Z)\w[\w.-]*(/\w[\w.-]*){0,4}', re.ASCII)  # no '..', '\', '/etc'
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 _DAMAGED = 'copy the map again, or build it again with "vloc map"'
@@ -52,9 +54,12 @@ class FileEntry:
     size_bytes: int
 
 
-SHORT_SIDES_PX = range(64, 4097)
-Rows = tuple[tuple[float, ...], ...]  # the 4 rows of a transform
-_STAY: Rows = tuple(map(tuple, np.eye(4).tolist()))
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file of the map must be."""
+
+    sha256: str
+    size_bytes: int
 
 
 def _check_rows(rows: Rows, name: str) -> None:
@@ -137,6 +142,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class PriorUse:
+    """How the pose prior is asked, and how far off its answers were."""
+
+    camera: Camera  # a pinhole; pictures are shown as it would have taken them
+    sigma_scale: tuple[float, float]  # of position and rotation: what is told, times this
+    pictures: int = 0  # held out, that tell so; 0: what other maps needed
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where the map comes from."""
 
@@ -161,6 +175,8 @@ class MapInfo:
     calibration: Calibration | None = None  # None: what is shipped decides
     index: str | None = None  # npz: retrieval descriptors and keyframe poses
     prior: str | None = None  # onnx: coarse pose of one image
+    prior_probe: str | None = None  # npz, with prior
+    prior_use: PriorUse | None = None  # with prior
     provenance: Provenance = field(default_factory=Provenance)
     files: dict[str, FileEntry] = field(default_factory=dict)  # filled in by the writer
 
@@ -169,8 +185,8 @@ class MapInfo:
 
     def named_files(self) -> set[str]:
         """Every file that a field names."""
-        names = {self.index, self.prior, self.encoder.file, self.encoder.probe} - {None}
-        return names.union(*(s.files for s in self.submaps))  # pyright: ignore
+        names = {self.index, self.prior, self.prior_probe, self.encoder.file, self.encoder.probe}
+        return (names - {None}).union(*(s.files for s in self.submaps))  # pyright: ignore
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,15 +222,14 @@ class Map:
     def fault(self, submap: SubMap) -> MapError | None:
         """What is wrong with the files of a sub-map; None if they are whole."""
         try:
-            _verify(self, submap.files)
+            return _verify(self, submap.files)
         except MapError as e:
             return e
-        return None
 
     def size_bytes(self) -> int:
         """The size of the whole map on disk."""
-        files = sum(entry.size_bytes for entry in self.info.files.values())
-        return files + (self.folder / _YAML).stat().st_size
+        yaml = (self.folder / _YAML).stat().st_size
+        return yaml + sum(entry.size_bytes for entry in self.info.files.values())
 
 
 def open_map(path: Path) -> Map:
@@ -255,8 +270,7 @@ def _read_info(folder: Path) -> MapInfo:
         data = config.parse(raw, where)
     except VlocError as e:
         raise MapError(e.what, _DAMAGED) from e
-    version = data.get('format')
-    if type(version) is not int or version < 1:
+    if type(version := data.get('format')) is not int or version < 1:
         raise MapError(f'{where}: says no format number', _DAMAGED)
     if version > FORMAT:
         raise MapError(f'{where}: written by a newer vloc (format {version})', 'update vloc')
@@ -318,7 +332,6 @@ class MapWriter:
 
         with MapWriter(Path('site')) as writer:
             writer.add_bytes('submaps/00/head.onnx', graph)
-            writer.add_arrays('index.npz', desc=desc, T_map_cam=T_map_cam)
             writer.finish(info)
 
     Without ``finish`` nothing changes. A process that dies leaves at most a hidden folder beside
@@ -381,9 +394,7 @@ class MapWriter:
 
 def _check_replaceable(path: Path) -> None:
     """Refuse to replace anything but a map with only its own files, or an empty folder."""
-    if not path.exists():
-        return
-    if not path.is_dir():
+    if path.exists() and not path.is_dir():
         raise MapError(f'{path}: is a file', 'name a folder for the map')
     inside = {p.relative_to(path).as_posix() for p in path.rglob('*') if not p.is_dir()}
     if not inside:

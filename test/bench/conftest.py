@@ -49,6 +49,7 @@ compare, figures, harm, few_images, blocks, limits, worlds = map(
 )
 trust, drive, negatives = map(_bench, ('trust', 'drive', 'negatives'))
 depth, hscnet, retrieval = map(_bench, ('depth', 'hscnet', 'retrieval'))
+pose_regression = _bench('pose_regression')
 
 
 def place(number: int) -> Array:

@@ -15,8 +15,10 @@ from vloc_models.frames.augment import (
     moved_on_noise,
     photometric,
     to_grey,
+    turned_on_the_spot,
     warp,
 )
+from vloc_models.geometry import se3
 
 NOTHING = Photometric(gamma=1, contrast=0, brightness=0, shading=0, share=0)
 GREY = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
@@ -268,3 +270,18 @@ def test_brightness_does_not_wrap_around(grey: int, most: int) -> None:
         seen.add(int(lit[0, 0, 0]))
     assert min(seen) == max(0, grey - most)
     assert max(seen) == min(255, grey + most)
+
+
+def test_labels_turn_without_being_mixed() -> None:
+    labels = np.zeros((32, 48), np.uint8)
+    labels[10:20, 12:30] = 9
+    K = np.array([[40.0, 0, 23.5], [0, 40, 15.5], [0, 0, 1]])
+    turn = se3.exp([0, 0, 0, 0.02, 0.1, 0.03])
+    found = turned_on_the_spot(labels, K, turn, smooth=False)
+    assert set(np.unique(found)) == {0, 9}
+    smooth = turned_on_the_spot(labels, K, turn)
+    assert len(np.unique(smooth)) > 2
+    assert ((smooth > 4) == (found > 4)).mean() > 0.97
+    # turned to the right by 0.1 rad, what was there is 40 px * 0.1 further left
+    moved = np.nonzero(found)[1].mean() - np.nonzero(labels)[1].mean()
+    assert -5 < moved < -3

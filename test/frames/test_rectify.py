@@ -121,3 +121,11 @@ def test_what_cannot_be() -> None:
         Rectified(PLAIN, pinhole_for(PLAIN, size_for(PLAIN, 96))).depth_back(
             np.ones((10, 10), np.float32)
         )
+
+
+def test_what_of_a_pinhole_a_narrower_camera_shows() -> None:
+    pinhole = Camera(64, 32, 50.0, 50.0, 31.5, 15.5)
+    assert Rectified(pinhole, pinhole).seen == 1
+    assert Rectified(pinhole.resized(640, 320), pinhole).seen == 1
+    half = Camera(64, 32, 100.0, 50.0, 31.5, 15.5)
+    assert Rectified(half, pinhole).seen == pytest.approx(0.5, abs=0.02)

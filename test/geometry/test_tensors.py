@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from vloc_models.errors import VlocError
 from vloc_models.geometry import se3, tensors
@@ -61,3 +62,41 @@ def test_rigid_has_a_gradient_where_nothing_turns() -> None:
     turn = torch.zeros(1, 3, requires_grad=True)
     tensors.rigid(turn, torch.zeros(1, 3))[:, 1, 0].sum().backward()
     assert torch.allclose(turn.grad, torch.tensor([[0.0, 0, 1]]))  # pyright: ignore
+
+
+def quats(rng: np.random.Generator) -> np.ndarray:
+    """Unit quaternions with w > 0; the first ones turn by hardly anything, and by nearly pi."""
+    q = rng.normal(size=(40, 4))
+    q[0], q[1] = [1e-9, 0, 0, 1], [0.6, -0.8, 0, 1e-9]
+    return q * np.sign(q[:, 3:]) / np.linalg.norm(q, axis=1, keepdims=True)
+
+
+def test_logarithms_of_quaternions(rng: np.random.Generator) -> None:
+    q = quats(rng)
+    half = tensors.quat_log(torch.tensor(q))
+    np.testing.assert_allclose(half, Rotation.from_quat(q).as_rotvec() / 2, atol=1e-12)
+    np.testing.assert_allclose(tensors.quat_exp(half), q, atol=1e-12)
+    np.testing.assert_allclose(tensors.quat_log(torch.tensor(-q)), half, atol=1e-12)
+    single = tensors.quat_log(torch.tensor(q, dtype=torch.float32))
+    np.testing.assert_allclose(tensors.quat_exp(single), q, atol=1e-6)
+
+
+def test_no_turn_and_half_a_turn() -> None:
+    assert torch.equal(tensors.quat_log(torch.tensor([0.0, 0, 0, 1])), torch.zeros(3))
+    half = tensors.quat_log(torch.tensor([[0.0, 1, 0, 0], [0.0, 0, 1, 0]], dtype=torch.float64))
+    np.testing.assert_allclose(half.norm(dim=1), np.pi / 2, rtol=1e-12)
+
+
+def test_gradients_of_logarithms_are_finite() -> None:
+    for numbers in ([0.0, 0, 0], [np.pi / 2, 0, 0], [0.3, 0.1, -0.2]):
+        half = torch.tensor(numbers, requires_grad=True)
+        tensors.quat_log(tensors.quat_exp(half)).sum().backward()
+        assert half.grad is not None
+        assert half.grad.isfinite().all()
+
+
+def test_one_turn_after_another(rng: np.random.Generator) -> None:
+    a, b = (quats(rng) for _ in 'ab')
+    found = tensors.quat_multiply(torch.tensor(a), torch.tensor(b)).numpy()
+    wanted = (Rotation.from_quat(a) * Rotation.from_quat(b)).as_matrix()
+    np.testing.assert_allclose(Rotation.from_quat(found).as_matrix(), wanted, atol=1e-12)

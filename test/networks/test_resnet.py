@@ -23,6 +23,16 @@ def test_it_is_the_published_network(depth: Depth, count: int, widths: tuple[int
     assert [tuple(f.shape) for f in found] == shapes
 
 
+def test_a_dilated_last_stage_stays_at_stride_16() -> None:
+    wide, usual = ResNet(18, dilated=True).eval(), ResNet(18).eval()
+    usual.load_state_dict(wide.state_dict())
+    x = torch.rand(1, 3, 96, 96)
+    assert [f.shape[-1] for f in wide(x)] == [48, 24, 12, 6, 6]
+    deep = ResNet(50, dilated=True).layer4
+    assert [block.conv2.dilation for block in deep] == [(2, 2)] * 3
+    assert torch.equal(wide(x)[3], usual(x)[3])
+
+
 def test_names_are_torchvisions() -> None:
     names = ResNet(50).state_dict().keys()
     for name in (

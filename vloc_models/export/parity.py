@@ -19,8 +19,10 @@ from vloc_models.export.to_onnx import (
     as_exported,
     encoder_outputs,
     place_exported,
+    prior_as_exported,
 )
 from vloc_models.networks.ace import Head
+from vloc_models.networks.color_apr import ColorApr
 from vloc_models.networks.dasgil import DasgilEncoder
 from vloc_models.networks.hscnet import Hscnet
 from vloc_models.networks.hscnet_lite import HscnetLite
@@ -58,6 +60,15 @@ def head_probe(head: SceneNetwork, rng: np.random.Generator) -> dict[str, NDArra
         tried = {name: x[best] for name, x in tried.items()}
     engine = TorchEngine(wanted.module, tuple(wanted.inputs), wanted.outputs)
     return make_probe(engine, {name: x[:CASES] for name, x in tried.items()})
+
+
+def prior_probe(
+    network: ColorApr, size: tuple[int, int], rng: np.random.Generator
+) -> dict[str, NDArray[Any]]:
+    """What the pose prior makes of four pictures of its size, height and width."""
+    wanted = prior_as_exported(network, size)
+    engine = TorchEngine(wanted.module, tuple(wanted.inputs), wanted.outputs)
+    return make_probe(engine, {'image': _pictures(CASES, rng, size)})
 
 
 def _tried(name: str, head: SceneNetwork, rng: np.random.Generator) -> NDArray[Any]:

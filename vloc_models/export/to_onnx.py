@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vloc_models.checks import check_shape
 from vloc_models.errors import ExportError
 from vloc_models.networks.ace import Head, normalised
+from vloc_models.networks.color_apr import ColorApr
 from vloc_models.networks.dasgil import DasgilEncoder
 from vloc_models.networks.encoder import LiteEncoder
 from vloc_models.networks.hscnet import Hscnet, centred
@@ -30,6 +31,7 @@ OPSET, IR_VERSION = 18, 8  # belong together; ONNX Runtime 1.16 knows them
 MIN_HALF = 64  # smaller arrays stay float32: the centre of a map must not be rounded
 _POINTS_SURE = ('points', 'sure')
 PLACE_SIZE = (256, 256)  # H, W of the pictures that places are told by
+_POSE_SIGMA = ('pose', 'sigma')
 OPEN = ('H', 'W', 'h', 'w')  # axes that may have any size
 
 _LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as OpenCV's
@@ -125,6 +127,29 @@ class PlaceEncoder(nn.Module):
         return maps[4], maps[5]
 
 
+class PosePrior(nn.Module):
+    """The pose prior behind a camera's image; what only served to learn is gone."""
+
+    def __init__(self, network: ColorApr) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).without_decoder()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """A coarse pose [1, 7] and how far off it says to be [1, 2], before calibration.
+
+        Args:
+            image: uint8 [1, H, W, 3] RGB, of the camera that the network was trained for.
+
+        Returns:
+            Position in the map, metres, and the camera's rotation (x, y, z, w); standard
+            deviations of each axis, metres and radians.
+        """
+        check_shape(image, '1 H W 3', 'image')
+        output = self.network(image.permute(0, 3, 1, 2).float() / 255)
+        pose = torch.cat([output.position, self.network.quat_xyzw(output)], 1)
+        return pose, output.log_sigma.exp()
+
+
 SceneNetwork = Head | Hscnet | HscnetLite
 
 
@@ -157,6 +182,17 @@ def as_exported(head: SceneNetwork) -> Exported:
     picture = Port(torch.zeros(1, dtype=torch.int64), '1')
     inputs = {'features': features, 'picture': picture}
     return Exported(SparseHead(head), inputs, _POINTS_SURE)
+
+
+def prior_as_exported(network: ColorApr, size: tuple[int, int]) -> Exported:
+    """The pose prior, of images of one size: height and width."""
+    image = Port(torch.zeros(1, *size, 3, dtype=torch.uint8), f'1 {size[0]} {size[1]} 3')
+    return Exported(PosePrior(network), {'image': image}, _POSE_SIGMA)
+
+
+def prior_graph(network: ColorApr, size: tuple[int, int]) -> bytes:
+    """``PosePrior`` as a graph of ``image``; ExportError if it is not rounded."""
+    return _graph(prior_as_exported(network, size))
 
 
 def _image() -> Port:
@@ -253,7 +289,8 @@ def _plain(graph: onnx.GraphProto, axes: Sequence[list[str]]) -> onnx.ModelProto
 def _border(value: onnx.ValueInfoProto, axes: list[str]) -> onnx.ValueInfoProto:
     """An input or output of the graph with our names for the axes that are open."""
     kind = value.type.tensor_type
-    sizes = [x if x in OPEN else d.dim_value for d, x in zip(kind.shape.dim, axes, strict=True)]
+    dims = kind.shape.dim  # an output may have fewer axes than there are names
+    sizes = [x if x in OPEN else d.dim_value for d, x in zip(dims, axes, strict=False)]
     return helper.make_tensor_value_info(value.name, kind.elem_type, sizes)
 
 

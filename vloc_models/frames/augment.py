@@ -113,16 +113,33 @@ def _motion(length_px: float, angle: float) -> NDArray[np.float32]:
     return kernel / kernel.sum()
 
 
-def warp(image: NDArray[np.uint8], H_image_view: Array, width: int, height: int) -> Grey:
+def warp(
+    image: NDArray[np.uint8], H_image_view: Array, width: int, height: int, smooth: bool = True
+) -> Grey:
     """The picture [height, width] whose pixel p shows ``image`` at ``H_image_view @ p``.
 
-    Outside the picture its edge is mirrored.
+    Outside the picture its edge is mirrored. Labels must not be smooth, but the nearest ones.
     """
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    flags = (cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST) | cv2.WARP_INVERSE_MAP
     out = cv2.warpPerspective(
         image, H_image_view, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(out, np.uint8)
+
+
+def turned_on_the_spot(
+    image: NDArray[np.uint8], K: Array, T_cam_turned: Array, smooth: bool = True
+) -> NDArray[np.uint8]:
+    """What a pinhole camera sees after it was turned: exact, whatever the depth.
+
+    Args:
+        image: [H, W] or [H, W, C], before.
+        K: [3, 3] its matrix.
+        T_cam_turned: [4, 4] a rotation; ``T_map_cam @ T_cam_turned`` is where it is after.
+        smooth: as of ``warp``.
+    """
+    H = K @ T_cam_turned[:3, :3] @ np.linalg.inv(K)
+    return warp(image, H, image.shape[1], image.shape[0], smooth)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,11 @@ class Rectified:
         return np.nan_to_num(self.camera.project(rays), nan=-1e6)
 
     @cached_property
+    def seen(self) -> float:
+        """The share of the pinhole's pixels that the picture shows; others repeat its edge."""
+        return float(_within(self.pixels, self.camera).mean())
+
+    @cached_property
     def _shrunk(self) -> tuple[Camera, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """The camera at about the pinhole's resolution, and where its pixels are: u, v [h, w]."""
         scale = max(self.pinhole.fx / self.camera.fx, self.pinhole.fy / self.camera.fy)

@@ -46,3 +46,31 @@ def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     top = torch.cat([torch.linalg.matrix_exp(cross), translation[..., None]], -1)
     last = top.new_tensor([0, 0, 0, 1]).expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, last], -2)
+
+
+def quat_log(quat_xyzw: Tensor) -> Tensor:
+    """Half the rotation vector [..., 3] of unit quaternions [..., 4]: at most pi / 2 long.
+
+    ``log(u, v) = v / |v| arccos(u)`` of the one of q and -q that has u >= 0 (MapNet, CVPR 2018).
+    """
+    check_shape(quat_xyzw, '... 4', 'quat_xyzw')
+    q = torch.where(quat_xyzw[..., 3:] < 0, -quat_xyzw, quat_xyzw)
+    length = q[..., :3].norm(dim=-1, keepdim=True)
+    angle = torch.atan2(length, q[..., 3:])  # the arccos, exact for small angles too
+    return q[..., :3] * torch.where(length > 0, angle / length.clamp(min=1e-30), 1.0)
+
+
+def quat_exp(half: Tensor) -> Tensor:
+    """The unit quaternions [..., 4] (x, y, z, w) of which ``half`` [..., 3] is the logarithm."""
+    check_shape(half, '... 3', 'half')
+    angle = half.norm(dim=-1, keepdim=True).clamp(min=1e-6)  # there sin(x) / x is 1
+    return torch.cat([angle.sin() / angle * half, angle.cos()], -1)
+
+
+def quat_multiply(a: Tensor, b: Tensor) -> Tensor:
+    """The quaternions [..., 4] of turning by ``b`` first, then by ``a``; all (x, y, z, w)."""
+    check_shape(a, '... 4', 'a')
+    check_shape(b, '... 4', 'b')
+    u, v, s, t = a[..., 3:], b[..., 3:], a[..., :3], b[..., :3]
+    imaginary = u * t + v * s + torch.linalg.cross(s, t)
+    return torch.cat([imaginary, u * v - (s * t).sum(-1, keepdim=True)], -1)

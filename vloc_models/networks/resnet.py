@@ -18,27 +18,32 @@ _BLOCKS: dict[Depth, tuple[int, int, int, int]] = {18: (2, 2, 2, 2), 50: (3, 4, 
 class ResNet(nn.Module):
     """ResNet-18 (11,176,512 parameters) or ResNet-50 (23,508,032) without its classifier.
 
-    ``widths`` are the channels at strides 2, 4, 8, 16 and 32.
+    ``widths`` are the channels at strides 2, 4, 8, 16 and 32. If ``dilated``, the last stage stays
+    at stride 16 and its 3x3 convolutions reach as far by being dilated.
     """
 
-    def __init__(self, depth: Depth, in_channels: int = 3) -> None:
+    def __init__(self, depth: Depth, in_channels: int = 3, dilated: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         block = BasicBlock if depth == 18 else Bottleneck
         layers, width, channels = [], 64, 64
         for number, count in enumerate(_BLOCKS[depth]):
-            stride = 1 if number == 0 else 2
-            blocks = [block(channels, width, stride)]
+            wide = dilated and number == 3
+            stride, dilation = 1 if number == 0 or wide else 2, 2 if wide else 1
+            blocks = [block(channels, width, stride, dilation)]
             channels = width * block.expansion
-            blocks += [block(channels, width, 1) for _ in range(count - 1)]
+            blocks += [block(channels, width, 1, dilation) for _ in range(count - 1)]
             layers.append(nn.Sequential(*blocks))
             width *= 2
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.widths = (64, *(64 * 2**i * block.expansion for i in range(4)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features [B, widths[i], H / 2^(i+1), W / 2^(i+1)] of pictures [B, C, H, W]."""
+        """Features [B, widths[i], H / 2^(i+1), W / 2^(i+1)] of pictures [B, C, H, W].
+
+        Dilated, the last are as large as those before.
+        """
         check_shape(x, f'B {self.conv1.in_channels} H W', 'picture')
         features = [F.relu(self.bn1(self.conv1(x)))]
         x = F.max_pool2d(features[0], 3, 2, 1)
@@ -58,11 +63,11 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, dilation, dilation, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _short_cut(in_channels, width, stride)
 
@@ -78,12 +83,12 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
         out_channels = width * self.expansion
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)

@@ -157,15 +157,23 @@ def _start(trunk: nn.Module, config: FsreTraining) -> None:
             trunk.detail.load_state_dict(shipped.detail.state_dict())
             trunk.context.load_state_dict(shipped.context.state_dict())
     elif config.weights is not None:
-        try:
-            state: Any = torch.load(config.weights, map_location='cpu', weights_only=True)
-            trunk.load_state_dict(without_classifier(state))
-        except Exception as e:  # torch raises anything for a file that is no state dict
-            reason = next(iter(str(e).splitlines()), type(e).__name__)
-            raise VlocError(
-                f'{config.weights}: no weights of {config.network.encoder}: {reason}',
-                "name a state dict as torchvision's",
-            ) from e
+        load_imagenet(trunk, config.weights, config.network.encoder)
+
+
+def load_imagenet(trunk: nn.Module, path: Path, name: str) -> None:
+    """Fill a ResNet with a state dict of torchvision's; ``name`` is the network's, for messages.
+
+    Raises:
+        VlocError: if the file is none of that network.
+    """
+    try:
+        state: Any = torch.load(path, map_location='cpu', weights_only=True)
+        trunk.load_state_dict(without_classifier(state))
+    except Exception as e:  # torch raises anything for a file that is no state dict
+        reason = next(iter(str(e).splitlines()), type(e).__name__)
+        raise VlocError(
+            f'{path}: no weights of {name}: {reason}', "name a state dict as torchvision's"
+        ) from e
 
 
 def _batch(
