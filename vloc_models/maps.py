@@ -16,177 +16,59 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from vloc_models import atomic, config, npz
-from vloc_models.checks import check_se3
 from vloc_models.errors import MapError, VlocError
-from vloc_models.geometry.camera import Camera
+from vloc_models.map_info import (
+    DAMAGED,
+    FORMAT,
+    SHORT_SIDES_PX,
+    Calibration,
+    Encoder,
+    ErrorAtInliers,
+    FileEntry,
+    MapCamera,
+    MapInfo,
+    PriorUse,
+    Provenance,
+    Rows,
+    SubMap,
+)
 
-FORMAT = 1
+__all__ = [
+    'FORMAT',
+    'SHORT_SIDES_PX',
+    'Calibration',
+    'Encoder',
+    'ErrorAtInliers',
+    'FileEntry',
+    'Map',
+    'MapCamera',
+    'MapInfo',
+    'MapWriter',
+    'PriorUse',
+    'Provenance',
+    'Rows',
+    'SubMap',
+    'open_map',
+]
+
 MAX_YAML_BYTES = 512 * 2**10
 MAX_FILE_BYTES = 512 * 2**20
 MAX_MAP_BYTES = 4 * 2**30
 MAX_FILES = 4096
-SHORT_SIDES_PX = range(64, 4097)
-Rows = tuple[tuple[float, ...], ...]  # the 4 rows of a transform
 
 _YAML = 'map.yaml'
-_STAY: Rows = tuple(map(tuple, np.eye(4).tolist()))
 _NAME = re.compile(r'(?=.{1,200}\Z)\w[\w.-]*(/\w[\w.-]*){0,4}', re.ASCII)  # no '..', '\', '/etc'
 _SHA256 = re.compile(r'[0-9a-f]{64}')
-_DAMAGED = 'copy the map again, or build it again with "vloc map"'
-_CHANGED = f'open the map again if it was just rebuilt; otherwise {_DAMAGED}'
+_CHANGED = f'open the map again if it was just rebuilt; otherwise {DAMAGED}'
 _ROOM = 'make room or name another disk; the old map, if any, is as it was'
 _FOREIGN = 'no vloc writes such a map: do not use it, build one with "vloc map"'
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """What a file of the map must be."""
-
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """What a file of the map must be."""
-
-    sha256: str
-    size_bytes: int
-
-
-def _check_rows(rows: Rows, name: str) -> None:
-    if [len(row) for row in rows] != [4] * 4:
-        raise MapError(f'{name} is not 4x4', _DAMAGED)
-    check_se3(np.array(rows), name)
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """The image encoder the heads were trained on."""
-
-    name: str
-    sha256: str  # of its ONNX graph
-    licence: str
-    short_side_px: int  # pictures are brought to this size first
-    file: str | None = None  # onnx in the map; None = the one that ships with vloc
-    probe: str | None = None  # npz, with file
-
-    def __post_init__(self) -> None:
-        if self.short_side_px not in SHORT_SIDES_PX:
-            raise MapError(f'encoder: pictures of {self.short_side_px} px', _DAMAGED)
-
-
-@dataclass(frozen=True)
-class MapCamera:
-    """A camera the map was recorded with."""
-
-    name: str
-    camera: Camera
-    T_base_cam: Rows
-
-    def __post_init__(self) -> None:
-        _check_rows(self.T_base_cam, f'camera {self.name}: T_base_cam')
-
-
-@dataclass(frozen=True)
-class SubMap:
-    """One part of the place with a head of its own. Files are names in the map folder."""
-
-    name: str
-    centre_m: tuple[float, float, float]  # as recorded; heads answer relative to it
-    floor: str = ''
-    encoder: str = ''  # sha256 of the one it was made with; '' = the map's
-    network: str = ''  # the family of the head, e.g. ace
-    head: str | None = None  # onnx
-    probe: str | None = None  # npz, inputs of the head and torch's outputs
-    weights: str | None = None  # safetensors, to train on
-    landmarks: str | None = None  # npz
-
-    @property
-    def files(self) -> set[str]:
-        """Those that it names."""
-        return {self.head, self.probe, self.weights, self.landmarks} - {None}  # pyright: ignore
-
-
-@dataclass(frozen=True)
-class ErrorAtInliers:
-    """How far off answers with so many inliers were."""
-
-    inlier_ratio: float  # at least
-    queries: int
-    median_cm: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What pictures that the map had not seen tell of the confidence of its answers."""
-
-    covariance_scale: float  # of the solver's covariance: neighbouring cells err together
-    min_inlier_ratio: float  # from which an answer is accepted
-    queries: int  # pictures, in
-    blocks: int  # of neighbours
-    errors: tuple[ErrorAtInliers, ...] = ()
-
-    def __post_init__(self) -> None:
-        scale, ratio = self.covariance_scale, self.min_inlier_ratio
-        if not 0.01 < scale < 1e6 or not 0 < ratio <= 1:
-            raise MapError(f'calibration: covariance times {scale}, {ratio} inliers', _DAMAGED)
-
-
-@dataclass(frozen=True)
-class PriorUse:
-    """How the pose prior is asked, and how far off its answers were."""
-
-    camera: Camera  # a pinhole; pictures are shown as it would have taken them
-    sigma_scale: tuple[float, float]  # of position and rotation: what is told, times this
-    pictures: int = 0  # held out, that tell so; 0: what other maps needed
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the map comes from."""
-
-    bags: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
-    vloc: str = ''  # version
-    commit: str = ''
-    date: str = ''  # ISO 8601
-    self_test: dict[str, float | None] = field(default_factory=dict)  # keys of metrics.Score
-
-
-@dataclass(frozen=True)
-class MapInfo:
-    """The contents of map.yaml."""
-
-    encoder: Encoder
-    cameras: tuple[MapCamera, ...]
-    submaps: tuple[SubMap, ...]
-    format: int = FORMAT
-    frame: str = 'map'
-    T_frame_map: Rows = _STAY  # from the map as it was recorded into the frame users see
-    calibration: Calibration | None = None  # None: what is shipped decides
-    index: str | None = None  # npz: retrieval descriptors and keyframe poses
-    prior: str | None = None  # onnx: coarse pose of one image
-    prior_probe: str | None = None  # npz, with prior
-    prior_use: PriorUse | None = None  # with prior
-    provenance: Provenance = field(default_factory=Provenance)
-    files: dict[str, FileEntry] = field(default_factory=dict)  # filled in by the writer
-
-    def __post_init__(self) -> None:
-        _check_rows(self.T_frame_map, 'T_frame_map')
-
-    def named_files(self) -> set[str]:
-        """Every file that a field names."""
-        names = {self.index, self.prior, self.prior_probe, self.encoder.file, self.encoder.probe}
-        return (names - {None}).union(*(s.files for s in self.submaps))  # pyright: ignore
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +86,7 @@ class Map:
         """
         entry = self.info.files.get(name)
         if entry is None:
-            raise MapError(f'{self.folder}: has no file {name!r}', _DAMAGED)
+            raise MapError(f'{self.folder}: has no file {name!r}', DAMAGED)
         with _opened(self.folder, name, entry.size_bytes) as file:
             data = file.read(entry.size_bytes + 1)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
@@ -269,9 +151,9 @@ def _read_info(folder: Path) -> MapInfo:
     try:
         data = config.parse(raw, where)
     except VlocError as e:
-        raise MapError(e.what, _DAMAGED) from e
+        raise MapError(e.what, DAMAGED) from e
     if type(version := data.get('format')) is not int or version < 1:
-        raise MapError(f'{where}: says no format number', _DAMAGED)
+        raise MapError(f'{where}: says no format number', DAMAGED)
     if version > FORMAT:
         raise MapError(f'{where}: written by a newer vloc (format {version})', 'update vloc')
     try:
@@ -279,7 +161,7 @@ def _read_info(folder: Path) -> MapInfo:
         _check_files(info)
     except VlocError as e:
         what = e.what if e.what.startswith(where) else f'{where}: {e.what}'
-        raise MapError(what, e.fix if isinstance(e, MapError) else _DAMAGED) from e
+        raise MapError(what, e.fix if isinstance(e, MapError) else DAMAGED) from e
     return info
 
 
@@ -288,14 +170,14 @@ def _check_files(info: MapInfo) -> None:
         if not _NAME.fullmatch(name) or name == _YAML:
             raise MapError(f'file name {name!r} is not allowed', _FOREIGN)
         if not _SHA256.fullmatch(entry.sha256):
-            raise MapError(f'{name}: sha256 is not 64 hexadecimal digits', _DAMAGED)
+            raise MapError(f'{name}: sha256 is not 64 hexadecimal digits', DAMAGED)
         if not 0 <= entry.size_bytes <= MAX_FILE_BYTES:
             raise MapError(f'{name}: size {entry.size_bytes} is not allowed', _FOREIGN)
     total = sum(entry.size_bytes for entry in info.files.values())
     if len(info.files) > MAX_FILES or total > MAX_MAP_BYTES:
         raise MapError(f'{len(info.files)} files, {total} bytes: too much', _FOREIGN)
     if missing := sorted(info.named_files() - set(info.files)):
-        raise MapError(f'{missing[0]!r} is named but not among the files', _DAMAGED)
+        raise MapError(f'{missing[0]!r} is named but not among the files', DAMAGED)
 
 
 @contextmanager
@@ -313,7 +195,7 @@ def _opened(folder: Path, name: str, size: int | None) -> Iterator[io.BufferedRe
             if not stat.S_ISREG(status.st_mode):
                 raise MapError(f'{where}: not a regular file', _FOREIGN)
             if size is not None and status.st_size != size:
-                raise MapError(f'{where}: {status.st_size} bytes, not {size}', _DAMAGED)
+                raise MapError(f'{where}: {status.st_size} bytes, not {size}', DAMAGED)
             yield file
 
 
@@ -323,7 +205,7 @@ def _os_errors(folder: Path, doing: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as e:  # RuntimeError: a loop of links
         reason = getattr(e, 'strerror', None) or e
-        fix = _DAMAGED if isinstance(e, FileNotFoundError) else 'check the disk and its rights'
+        fix = DAMAGED if isinstance(e, FileNotFoundError) else 'check the disk and its rights'
         raise MapError(f'{folder}: cannot {doing}: {reason}', fix) from e
 
 
