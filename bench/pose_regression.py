@@ -94,7 +94,7 @@ class Options:
     """On the worlds: which of them and classes."""
     steps: int = 900
     """Of each training on the recording."""
-    world_steps: int = 1500
+    world_steps: int = 1000
     """Of each training on a world."""
     config: PriorConfig = field(default_factory=PriorConfig)
     """The rest of the recipe."""
