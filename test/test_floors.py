@@ -18,6 +18,7 @@ FLOORS = [
     ['vloc_models.geometry'],
     ['vloc_models.records'],
     ['vloc_models.config', 'vloc_models.npz', 'vloc_models.atomic', 'vloc_models.tum'],
+    ['vloc_models.map_info'],
     ['vloc_models.maps'],
     [f'vloc_models.{x}' for x in ('frames', 'networks', 'engines', 'solvers', 'metrics')],  # F1
     [f'vloc_models.{x}' for x in ('training', 'export', 'localize')],  # F2
@@ -25,7 +26,7 @@ FLOORS = [
     ['vloc_models.commands', 'vloc_models.__main__', 'vloc_ros'],  # F4
 ]
 FLOOR_OF = {unit: floor for floor, row in enumerate(FLOORS) for unit in row}
-F0 = [unit for row in FLOORS[:7] for unit in row]
+F0 = [unit for row in FLOORS[:8] for unit in row]
 
 ROS = """rclpy rosidl_runtime_py ament_index_python cv_bridge tf2_ros tf2_msgs rosbag2_py launch
 launch_ros action_msgs builtin_interfaces diagnostic_msgs geometry_msgs lifecycle_msgs nav_msgs

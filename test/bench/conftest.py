@@ -124,10 +124,10 @@ def both(monkeypatch: pytest.MonkeyPatch, sites: Any) -> Any:
         monkeypatch.setattr(bench, 'camera_of', lambda bag, topic: (MOUNT, 'jpeg'))
         monkeypatch.setattr(bench, 'Localizer', stub)
         monkeypatch.setattr(sys.modules['compare'], '_REST_S', 0)
-        if building := sys.modules.get('building'):
+        if maps := sys.modules.get('our_maps'):
             encoder = SimpleNamespace(record=sites.INFO.encoder)
-            monkeypatch.setattr(building, 'build_map', build_map)
-            monkeypatch.setattr(building, 'choose_encoder', lambda choice: encoder)
+            monkeypatch.setattr(maps, 'build_map', build_map)
+            monkeypatch.setattr(maps, 'choose_encoder', lambda choice: encoder)
         return peer
 
     return SimpleNamespace(install=install, built=built)

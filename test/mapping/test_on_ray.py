@@ -73,6 +73,7 @@ def cluster(ray: Any) -> Iterator[Any]:
         started.shutdown()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_map_is_the_same(
     cluster: Any, two_sites: Sites, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

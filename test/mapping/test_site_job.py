@@ -104,7 +104,7 @@ def test_a_fault_of_ours_is_told_too(hall: Site, monkeypatch: pytest.MonkeyPatch
     def breaks(*_: object) -> None:
         raise ZeroDivisionError('two\nlines')
 
-    monkeypatch.setattr(site_job, 'build_map', breaks)
+    monkeypatch.setattr(site_job, 'make_map', breaks)
     outcome = map_site(hall, lambda *_: None)
     assert outcome == Outcome('hall', 'failed', 'ZeroDivisionError: two lines')
 
