@@ -12,7 +12,6 @@ several parts, those are looked in whose pictures look most like what is seen.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -211,6 +210,12 @@ def _at_least(limits: VerdictConfig, found: Calibration) -> VerdictConfig:
 
 
 def _in_turn(each: Sequence[Iterator[Answer]]) -> Iterator[Answer]:
-    """The first answer of every part, then the second ones."""
-    for answers in zip_longest(*each):
-        yield from (answer for answer in answers if answer is not None)
+    """The first answer of every part, then the second ones; none is sought before it is asked."""
+    going = list(each)
+    while going:
+        for answers in tuple(going):
+            answer = next(answers, None)
+            if answer is None:
+                going.remove(answers)
+            else:
+                yield answer

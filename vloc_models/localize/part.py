@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,7 @@ class Part:
         def told(seen: Sequence[Observation], first: Array | None) -> Answer:
             return replace(solve(seen, first), submap=self.submap)
 
-        search = None if self.landmarks is None else Search.of(seeing, self.landmarks, told)
-        return Look(self, seeing, told, search, prior)
+        return Look(self, seeing, told, prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,13 @@ class Look:
     part: Part
     seeing: Sequence[Cells]
     solve: Solve
-    search: Search | None  # None without landmarks
     prior: Array | None  # T_map_base [4, 4]
+
+    @cached_property
+    def search(self) -> Search | None:
+        """Among the landmarks, prepared when it is first wanted; None without any."""
+        marks = self.part.landmarks
+        return None if marks is None else Search.of(self.seeing, marks, self.solve)
 
     def answers(self) -> Iterator[Answer]:
         """The quickest first."""
