@@ -70,6 +70,7 @@ def test_a_large_place_is_two(divided: tuple[Map, set[str]], drive: Any) -> None
     assert set(places.submap.tolist()) == {0, 1}
     assert COUNT * 1.15 < len(places.submap) < COUNT * 1.25  # those at the border in both
     assert {'part 1 of 2: looking', 'part 2 of 2: looking', 'looking around'} <= seen
+    assert site.info.prior is None  # nobody asked for one
     figures = site.info.provenance.self_test
     assert figures['map_seconds'] > 0  # pyright: ignore
     assert site.folder.parent == site.folder.resolve().parent

@@ -36,6 +36,13 @@ from vloc_models.mapping.heads import (
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.mapping.landmarks import LandmarkConfig, choose_landmarks
 from vloc_models.mapping.places import PlacesConfig, index_places
+from vloc_models.mapping.prior import (
+    PriorConfig,
+    PriorFiles,
+    check_for_prior,
+    prior_files,
+    with_prior,
+)
 from vloc_models.mapping.pseudo_labels import check_label_topics
 from vloc_models.mapping.refine import Refined, refine
 from vloc_models.mapping.self_depth import (
@@ -84,6 +91,8 @@ class MappingConfig:
     method: Method = 'ace'
     """What is trained beside the landmarks: ace, one small network for a place of a few rooms;
     hscnet, regions first, for many rooms, and where depth is known."""
+    prior: bool = False
+    """Train a pose prior too, minutes more: a coarse pose where nothing better is found."""
     tested_share: float = 0.6
     """Of the training, before the self-test; the rest is with all pictures."""
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
@@ -93,13 +102,15 @@ class MappingConfig:
     self_depth: SelfDepthConfig = field(default_factory=SelfDepthConfig)
     landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
     places: PlacesConfig = field(default_factory=PlacesConfig)
+    pose_prior: PriorConfig = field(default_factory=PriorConfig)
     held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
 
     @property
     def in_colour(self) -> bool:
         """Whether what is trained wants colours."""
-        return self.depth == 'self' or (self.method == 'hscnet' and self.hscnet.preset == 'full')
+        full = self.method == 'hscnet' and self.hscnet.preset == 'full'
+        return self.depth == 'self' or full or self.prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +164,8 @@ def build_map(
         check_recording(keyframes, encoder, config.min_images)
         if config.method == 'hscnet' and not config.instant:
             _check_for_hscnet(keyframes, config)
+        if config.prior:
+            check_for_prior(keyframes, config.pose_prior)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report, like)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)
@@ -187,18 +200,25 @@ def _build(build: _Build, work: Work, out: Path, started: float) -> Map:
     known = _measured(build, sightings) if asked.any() else tested
     _tell_scale(known.depth_scale)
     made, tests = _parts(build, known), NOT_TESTED
-    if not build.config.instant:
-        made, tests = _trained(build, work, made, tested, (learned, asked))
-    elif made.landmarks is None:
+    if build.config.instant and made.landmarks is None:
         raise BagError(
             'no points for an instant map: no depth, and the pictures overlap too little',
             'leave out --instant, or record with depth, or more slowly',
         )
+    if build.config.prior:
+        made = replace(made, prior=_prior(build, work))
+    if not build.config.instant:
+        made, tests = _trained(build, work, made, tested, (learned, asked))
     elif asked.any():
         tests = _tested(build, _parts(build, tested), asked, work)
     seconds = time.monotonic() - started
     tests = replace(tests, figures=tests.figures | {'map_seconds': seconds})
     return _write(build, made, out, tests)
+
+
+def _prior(build: _Build, work: Work) -> PriorFiles:
+    c, checkpoint = build.config, work.folder / 'prior'
+    return prior_files(build.keyframes, c.pose_prior, c.seed, c.device, checkpoint, build.report)
 
 
 def _trained(
@@ -375,4 +395,4 @@ def _write(build: _Build, parts: Answering, out: Path, tests: SelfTest) -> Map:
             calibration=tests.calibration,
             index=INDEX,
         )
-        return writer.finish(info)
+        return writer.finish(with_prior(writer, info, parts.prior))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vloc_models.errors import MapError
+from vloc_models.mapping.prior import PriorFiles, with_prior
 from vloc_models.mapping.write_submap import INDEX
 from vloc_models.maps import Calibration, ErrorAtInliers, Map, MapInfo, MapWriter, SubMap
 from vloc_models.solvers.retrieval import Places
@@ -16,13 +17,16 @@ Figures = dict[str, float | None]
 _ADDED = ('queries', 'frames', 'answered', 'accepted', 'false_accepts', 'map_seconds')
 
 
-def join(parts: Sequence[Map], floors: Sequence[str], out: Path) -> Map:
+def join(
+    parts: Sequence[Map], floors: Sequence[str], out: Path, prior: PriorFiles | None = None
+) -> Map:
     """Write the map ``out`` of parts that were made alike, each of one sub-map.
 
     Args:
         parts: opened maps; cameras, encoder and origin are those of the first.
         floors: of each part, in words; '' = not known.
         out: the map folder; an old map there is replaced at the end.
+        prior: of the whole place.
 
     Raises:
         MapError: if they cannot be one map, or it cannot be written; the old map is whole.
@@ -37,7 +41,8 @@ def join(parts: Sequence[Map], floors: Sequence[str], out: Path) -> Map:
             for number, (part, floor) in enumerate(zip(parts, floors, strict=True))
         ]
         writer.add_arrays(INDEX, **Places.joined([places_of(part) for part in parts]).arrays())
-        return writer.finish(_described([part.info for part in parts], submaps))
+        info = _described([part.info for part in parts], submaps)
+        return writer.finish(with_prior(writer, info, prior))
 
 
 def places_of(part: Map) -> Places:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from vloc_models.mapping.build_map import MappingConfig, Report, build_map
 from vloc_models.mapping.encoder import choose_encoder
 from vloc_models.mapping.join import join, places_of
 from vloc_models.mapping.places import index_places
+from vloc_models.mapping.prior import PriorFiles, prior_files
 from vloc_models.mapping.sightings import look
 from vloc_models.mapping.split import Part, split
 from vloc_models.maps import Map, MapWriter, open_map
@@ -85,15 +86,25 @@ def _joined(site: _Site, parts: Sequence[Part], out: Path, report: Report) -> Ma
     paths = [folder / f'{number:02}' for number in range(len(parts))]
     finished = [path for path in paths if path.exists()]
     like = places_of(open_map(finished[0])) if finished else _glimpsed(site, report)
+    prior = _prior(site, folder, report) if site.config.prior else None
+    config = replace(site.config, prior=False)  # one for all parts
     for number, (part, path) in enumerate(zip(parts, paths, strict=True)):
         if path not in finished:
             frames = Chosen(site.source, site.way.stamps_ns[part.members])
             told = partial(_of_part, report, f'part {number + 1} of {len(parts)}: ')
-            build_map(frames, site.bags, path, site.config, told, like)
+            build_map(frames, site.bags, path, config, told, like)
     made = [open_map(path) for path in paths]
-    joined = join(made, [part.floor for part in parts], out)
+    joined = join(made, [part.floor for part in parts], out, prior)
     shutil.rmtree(folder, ignore_errors=True)
     return joined
+
+
+def _prior(site: _Site, folder: Path, report: Report) -> PriorFiles:
+    """Of pictures of the whole place; what is trained is kept in the folder."""
+    c, side = site.config, choose_encoder(site.config.encoder).record.short_side_px
+    reading = partial(report, 'reading for the pose prior')
+    keyframes = read_keyframes(site.source, c.max_images, side, reading, colour=True)
+    return prior_files(keyframes, c.pose_prior, c.seed, c.device, folder / 'prior', report)
 
 
 def _glimpsed(site: _Site, report: Report) -> Places:

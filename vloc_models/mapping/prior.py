@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vloc_models.errors import VlocError
 from vloc_models.export.parity import prior_probe
 from vloc_models.export.to_onnx import prior_graph, round_to_half
 from vloc_models.frames.keyframes import Keyframe
 from vloc_models.geometry import se3
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
-from vloc_models.maps import PriorUse
+from vloc_models.maps import MapInfo, MapWriter, PriorUse
 from vloc_models.networks.color_apr import ColorApr
 from vloc_models.training.color_apr import ColorAprTraining, PriorData, train_prior
 
@@ -54,6 +55,15 @@ class PriorFiles:
     use: PriorUse
 
 
+def check_for_prior(keyframes: Sequence[Keyframe], config: PriorConfig) -> None:
+    """Raise VlocError if it is to learn classes that are not known."""
+    if config.training.network.aux == 'classes' and any(k.labels is None for k in keyframes):
+        raise VlocError(
+            'pose prior: no classes are recorded',
+            'record a label topic, or learn colours: --pose-prior.training.network.aux colour',
+        )
+
+
 def prior_files(
     keyframes: Sequence[Keyframe],
     config: PriorConfig,
@@ -76,6 +86,7 @@ def prior_files(
     Raises:
         VlocError: if there are no colours, or no classes where those are learned.
     """
+    check_for_prior(keyframes, config)
     training = replace(config.training, seed=seed).for_pictures(len(keyframes))
     data = PriorData.of(keyframes, training.short_side_px)
     learned, asked = blocks(len(keyframes), config.held_out)
@@ -100,6 +111,16 @@ def prior_files(
     probe = prior_probe(network, size, np.random.default_rng(0))
     use = PriorUse(data.camera, scale, int(asked.sum()))
     return PriorFiles(prior_graph(network, size), probe, use)
+
+
+def with_prior(writer: MapWriter, info: MapInfo, files: PriorFiles | None) -> MapInfo:
+    """The record of a map, with its pose prior written; as it is without one."""
+    if files is None:
+        return info
+    graph, probe = 'prior.onnx', 'prior.probe.npz'
+    writer.add_bytes(graph, files.graph)
+    writer.add_arrays(probe, **files.probe)
+    return replace(info, prior=graph, prior_probe=probe, prior_use=files.use)
 
 
 def blocks(count: int, config: HeldOutConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

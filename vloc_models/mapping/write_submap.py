@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from vloc_models.export.to_onnx import SceneNetwork
 from vloc_models.mapping.heads import head_files
+from vloc_models.mapping.prior import PriorFiles
 from vloc_models.maps import MapWriter, SubMap
 from vloc_models.solvers.landmarks import Landmarks
 from vloc_models.solvers.retrieval import Places
@@ -22,6 +23,7 @@ class Answering:
     pictures: NDArray[np.int64]  # numbers of those that landmarks were seen in
     places: Places
     head: SceneNetwork | None = None
+    prior: PriorFiles | None = None
 
 
 def write_submap(writer: MapWriter, parts: Answering, centre: NDArray[np.float32]) -> SubMap:
