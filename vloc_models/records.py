@@ -25,8 +25,8 @@ class Verdict(Enum):
     ACCEPTED = 'accepted'
     WEAK = 'weak'  # a pose, not to be relied on
     AMBIGUOUS = 'ambiguous'  # several places explain the image; candidates are given
-    COARSE = 'coarse'  # from the pose prior alone
-    PLACE_ONLY = 'place_only'  # only a retrieved keyframe is known
+    COARSE = 'coarse'  # no pose but a guess: the pose prior's
+    PLACE_ONLY = 'place_only'  # no pose but a guess: where a picture of the map was taken
     NONE = 'none'  # no pose
 
 
@@ -112,6 +112,7 @@ class Fix:
     estimate: PoseEstimate | None = None
     candidates: tuple[PoseEstimate, ...] = ()  # when AMBIGUOUS
     credible: tuple[bool, ...] = ()  # of each candidate: alone, it would be accepted
+    guess: PoseEstimate | None = None  # when COARSE or PLACE_ONLY: to look there, not to drive by
 
 
 @dataclass(frozen=True, eq=False)

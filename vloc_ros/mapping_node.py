@@ -104,6 +104,7 @@ class MappingNode(Node):
             max_images=p.max_images,
             method=p.method,
             depth=p.depth,
+            prior=p.prior,
         )
         bags = [Path(bag).expanduser() for bag in p.bag]
         with open_source(bags, options) as source:

@@ -165,6 +165,9 @@ class MappingParameters:
         "auto: the recording's, if any; self: learned from its pictures; sensor; none.",
         choices=('auto', 'sensor', 'self', 'none'),
     )
+    prior: bool = param(
+        False, 'Train a pose prior too, minutes more: a coarse guess where no pose is found.'
+    )
 
 
 @dataclass(frozen=True)

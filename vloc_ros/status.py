@@ -1,6 +1,9 @@
 """What ~/status says of one frame. No ROS here."""
 
-from vloc_models.records import Fix, State, Track, Verdict
+import numpy as np
+
+from vloc_models.geometry import se3
+from vloc_models.records import Fix, PoseEstimate, State, Track, Verdict
 from vloc_ros.camera_input import Picture
 from vloc_ros.solve import Solved
 
@@ -29,6 +32,7 @@ def values_of(fix: Fix, solved: Solved, track: Track, now_ns: int) -> dict[str, 
         'latency_ms': f'{(now_ns - fix.stamp_ns) / 1e6:.1f}',
         'sub_map': sub_map.name if sub_map else '',
         'floor': sub_map.floor if sub_map else '',
+        **_guessed(fix.guess),
     }
 
 
@@ -49,6 +53,17 @@ def complaints(solved: Solved) -> dict[str, str]:
                 'transform and its calibration'
             )
     return told
+
+
+def _guessed(guess: PoseEstimate | None) -> dict[str, object]:
+    """Where to look, in the map; told nowhere else, as nothing should drive by it."""
+    if guess is None:
+        return {}
+    x, y, z = guess.T_map_base[:3, 3]
+    yaw_deg = np.degrees(se3.to_rpy(guess.T_map_base)[2])
+    sigma_m = np.sqrt(np.linalg.eigvalsh(guess.covariance[:3, :3])[-1])
+    told = {'x_m': x, 'y_m': y, 'z_m': z, 'yaw_deg': yaw_deg, 'sigma_m': sigma_m}
+    return {f'guess_{key}': f'{value:.2f}' for key, value in told.items()}
 
 
 def _of_rig(solved: Solved) -> dict[str, object]:

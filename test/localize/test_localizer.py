@@ -15,6 +15,7 @@ from vloc_models.frames.working import working_view
 from vloc_models.geometry import se3
 from vloc_models.geometry.camera import Camera
 from vloc_models.localize import by_head
+from vloc_models.localize.fallback import FallbackConfig
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.parts import Parts
 from vloc_models.localize.verdict import VerdictConfig
@@ -353,8 +354,9 @@ def test_a_pose_is_judged_by_the_covariance_that_is_told(make: Callable[..., Loc
 
 
 def test_of_two_weak_answers_the_better_one(make: Callable[..., Localizer]) -> None:
-    one = with_marks(make(Head(spoil=right(3))), Marks(Head(spoil=right(5))))
-    other = with_marks(make(Head(spoil=right(5))), Marks(Head(spoil=right(3))))
+    how = {'fallback': FallbackConfig(weak_support=0.0)}
+    one = with_marks(make(Head(spoil=right(3)), **how), Marks(Head(spoil=right(5))))
+    other = with_marks(make(Head(spoil=right(5)), **how), Marks(Head(spoil=right(3))))
     fixes = [x.locate([view(0)]) for x in (one, other)]
     assert [fix.verdict for fix in fixes] == [Verdict.WEAK] * 2
     assert fixes[0].reason == fixes[1].reason

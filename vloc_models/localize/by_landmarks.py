@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vloc_models.geometry import se3
 from vloc_models.localize.cells import Cells
 from vloc_models.maps import SubMap
 from vloc_models.records import Fix, PoseEstimate, SceneCoordinates, Verdict
@@ -153,6 +154,16 @@ class Search:
         ]
         for guess in sorted(guesses, key=lambda guess: -guess.support)[:_IMPROVED]:
             yield self.improved(guess)
+
+    def pictures(self) -> list[Array]:
+        """T_map_base, were each camera where the picture was taken that its cells vote for."""
+        found = []
+        for asked in self.asked:
+            spots = asked.cells.spots
+            for picture in self.matcher.voted_pictures(asked.short, spots.sure, 1):
+                T_map_cam = self.matcher.T_map_cam(picture)
+                found.append(T_map_cam @ se3.inverse(asked.cells.T_base_cam))
+        return found
 
     def rivals(self, best: Answer, least: float) -> Iterator[Answer]:
         """The answers of other places that may look like the one found.

@@ -25,11 +25,13 @@ from vloc_models.frames.working import working_view
 from vloc_models.localize.by_landmarks import Answer, Solve
 from vloc_models.localize.cells import Cells, encode, marked
 from vloc_models.localize.encoder import encoder_of
+from vloc_models.localize.fallback import FallbackConfig, fallen_back
 from vloc_models.localize.part import Look
 from vloc_models.localize.parts import Parts
+from vloc_models.localize.prior import Prior
 from vloc_models.localize.verdict import VerdictConfig
 from vloc_models.maps import Calibration, Map, MapInfo, open_map
-from vloc_models.records import Fix, Verdict, View
+from vloc_models.records import Fix, PoseEstimate, Verdict, View
 from vloc_models.solvers.pnp import Observation, PnpConfig, solve_pnp
 
 Array = NDArray[np.float64]
@@ -53,6 +55,7 @@ class LocalizerConfig:
     covariance_scale: float = 5.0  # of the solver's, with usually many inliers
     parts: int = 2  # of the map, that most pictures that look alike are of, to look in
     part_share: float = 0.2  # of the most likely part's votes, that another one needs
+    fallback: FallbackConfig = field(default_factory=FallbackConfig)
     threads: int = 0  # of the networks; 0 = all cores
 
     def calibrated(self, found: Calibration | None, head_alone: bool) -> 'LocalizerConfig':
@@ -76,6 +79,7 @@ class Localizer:
     encoder: Engine  # image -> features, sure
     parts: Parts
     config: LocalizerConfig = _DEFAULT
+    pose_prior: Prior | None = None  # of the map, that tells a coarse pose where all else fails
 
     @staticmethod
     def load(path: Path, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
@@ -92,7 +96,7 @@ class Localizer:
         encoder = encoder_of(site, config.threads)
         parts = Parts.load(site, config.use, config.threads)
         config = config.calibrated(site.info.calibration, parts.head_alone)
-        return Localizer(site.info, encoder, parts, config)
+        return Localizer(site.info, encoder, parts, config, Prior.load(site, config.threads))
 
     def calibrated(self, found: Calibration | None) -> 'Localizer':
         """The same with what was found of its map."""
@@ -129,7 +133,7 @@ class Localizer:
         solve = _solver(stamp_ns, self.config, self.limits, cells)
         likely = self.parts.likely(seeing, prior, self.config.parts, self.config.part_share)
         looks = [part.look(seeing, solve, prior) for part in likely]
-        found = looks[0].around_prior()
+        found = looks[0].around(prior)
         if found is not None and found.accepted and found.at(prior):
             return found  # of places that look alike, the prior tells which
         tried = [] if found is None else [found]
@@ -137,15 +141,30 @@ class Localizer:
             tried.append(answer)
             if answer.clear(self.config.clear_ratio) and not self.parts.head_alone:
                 break  # a network alone is asked all it can tell: nothing else looks for rivals
-        best = reduce(Answer.better, tried)
+        best, coarse = reduce(Answer.better, tried), None
+        if not best.accepted and seeing:
+            coarse = self._coarse(views)
+            refined = [look.around(coarse and coarse.T_map_base) for look in looks]
+            # weak ones agree with the prior by their making: they tell nothing
+            tried += [answer for answer in refined if answer is not None and answer.accepted]
+            best = reduce(Answer.better, tried)
         if best.accepted and (len(looks) > 1 or not self.parts.head_alone):
             best = self._alone(best, looks, tried)
+        elif not best.accepted and not self.parts.head_alone:
+            pictures = [T_map_base for look in looks for T_map_base in look.pictures()]
+            best = fallen_back(best, coarse, pictures, self.config.fallback)
         return replace(best, looked_in=len(looks))
 
     @property
     def limits(self) -> VerdictConfig:
         """What poses are judged by."""
         return self.config.head_verdict if self.parts.head_alone else self.config.verdict
+
+    def _coarse(self, views: Sequence[View]) -> PoseEstimate | None:
+        """What the map's prior says to the picture that it knows best."""
+        told = [self.pose_prior.told(view) for view in views] if self.pose_prior else []
+        found = [estimate for estimate in told if estimate is not None]
+        return min(found, key=lambda e: float(np.trace(e.covariance[:3, :3])), default=None)
 
     def _cells(self, views: Sequence[View]) -> list[Cells]:
         """What each camera sees, encoded in the working size; blind ones are marked."""

@@ -81,11 +81,13 @@ class Look:
                 yield self.search.improved(self.search.solve(told, self.prior))
         yield from self.search.one_by_one()
 
-    def around_prior(self) -> Answer | None:
-        """What is found from the prior on; None without landmarks."""
-        if self.search is None or self.prior is None:
-            return None
-        return self.search.around(self.prior)
+    def around(self, guess: Array | None) -> Answer | None:
+        """What is found from a pose T_map_base on; None without one, or without landmarks."""
+        return None if self.search is None or guess is None else self.search.around(guess)
+
+    def pictures(self) -> list[Array]:
+        """As ``Search.pictures``; none without landmarks."""
+        return [] if self.search is None else self.search.pictures()
 
     def rivals(self, best: Answer, least: float) -> Iterator[Answer]:
         """Answers of this part that may look like one of any part, as ``Search.rivals``."""

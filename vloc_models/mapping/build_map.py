@@ -92,7 +92,7 @@ class MappingConfig:
     """What is trained beside the landmarks: ace, one small network for a place of a few rooms;
     hscnet, regions first, for many rooms, and where depth is known."""
     prior: bool = False
-    """Train a pose prior too, minutes more: a coarse pose where nothing better is found."""
+    """Train a pose prior too, minutes more: a coarse guess where no pose is found."""
     tested_share: float = 0.6
     """Of the training, before the self-test; the rest is with all pictures."""
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
