@@ -11,7 +11,7 @@ for one floor and for all of them, each made in a process of its own.
 """
 
 import multiprocessing
-import resource
+import shutil
 import sys
 import time
 from collections.abc import Container, Iterator, Sequence
@@ -288,6 +288,8 @@ def _grown(some: Sequence[Building], config: MappingConfig, path: Path) -> dict[
     """Seconds, peak memory and pictures of a map, made in a process of its own."""
     note = path.with_suffix('.txt')
     if not note.exists():
+        for left in (path, path.with_name(f'.{path.name}.parts')):  # begun before: not timed
+            shutil.rmtree(left, ignore_errors=True)
         context = multiprocessing.get_context('spawn')
         process = context.Process(target=_measured, args=(list(some), config, path, note))
         process.start()
@@ -299,8 +301,13 @@ def _grown(some: Sequence[Building], config: MappingConfig, path: Path) -> dict[
 def _measured(some: list[Building], config: MappingConfig, path: Path, note: Path) -> None:
     start = time.process_time()
     site = _made(some, config, path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    note.write_text(f'{time.process_time() - start} {peak} {len(places_of(site).submap)}')
+    note.write_text(f'{time.process_time() - start} {_peak_kib()} {len(places_of(site).submap)}')
+
+
+def _peak_kib() -> int:
+    """Of this process; ru_maxrss would be that of the one that started it, where it was larger."""
+    status = Path('/proc/self/status').read_text()
+    return int(status.partition('VmHWM:')[2].split()[0])
 
 
 def places_of(site: Map) -> Places:

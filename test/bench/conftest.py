@@ -49,7 +49,7 @@ compare, figures, harm, few_images, blocks, limits, worlds = map(
 )
 trust, drive, negatives = map(_bench, ('trust', 'drive', 'negatives'))
 depth, hscnet, retrieval = map(_bench, ('depth', 'hscnet', 'retrieval'))
-pose_regression = _bench('pose_regression')
+pose_regression, rungs = map(_bench, ('pose_regression', 'rungs'))
 
 
 def place(number: int) -> Array:

@@ -53,8 +53,8 @@ class LocalizerConfig:
     rival_outliers: float = 0.5  # of its share of outliers: what has no fewer is not the place,
     rival_margin: float = 0.05  # and so many fewer of what was matched
     covariance_scale: float = 5.0  # of the solver's, with usually many inliers
-    parts: int = 2  # of the map, that most pictures that look alike are of, to look in
-    part_share: float = 0.2  # of the most likely part's votes, that another one needs
+    parts: int = 3  # of the map, that most pictures that look alike are of, to look in
+    part_share: float = 0.1  # of the most likely part's votes, that another one needs
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
     threads: int = 0  # of the networks; 0 = all cores
 
