@@ -20,7 +20,7 @@ def fix(verdict: Verdict, off_m: float, sigma_m: float = 0.2) -> Fix:
     told = PoseEstimate(T_told, sigma_m**2 * np.eye(6), 50, 0.5, 0.5, 1.0)
     if verdict is Verdict.NONE:
         return Fix(0, verdict, '')
-    return Fix(0, verdict, '', *((None, (), (), told) if guessed else (told,)))
+    return Fix(0, verdict, '', None, guess=told) if guessed else Fix(0, verdict, '', told)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,11 @@ def test_what_cannot_be_learned_from_is_refused(data: PriorData, gallery: Any) -
     classes = replace(CONFIG, network=replace(CONFIG.network, aux='classes'))
     with pytest.raises(VlocError, match='no classes'):
         train_prior(data, classes)
+    labels = np.full(data.images.shape[:3], 255, np.uint8)
+    labels[2, 5:9] = classes.network.classes
+    with pytest.raises(VlocError, match='class 15 is recorded, of 15') as e:
+        train_prior(replace(data, labels=labels), classes)
+    assert 'classes 16' in e.value.fix
 
 
 @pytest.mark.parametrize(

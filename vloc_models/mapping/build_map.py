@@ -39,7 +39,6 @@ from vloc_models.mapping.places import PlacesConfig, index_places
 from vloc_models.mapping.prior import (
     PriorConfig,
     PriorFiles,
-    check_for_prior,
     prior_files,
     with_prior,
 )
@@ -63,6 +62,7 @@ from vloc_models.maps import Map, MapCamera, MapInfo, MapWriter, Provenance
 from vloc_models.solvers.landmarks import Landmarks
 from vloc_models.solvers.retrieval import Places
 from vloc_models.training.ace import AceTraining, Buffer, BufferConfig, fill_buffer, pictures_of
+from vloc_models.training.color_apr import check_classes
 from vloc_models.training.hscnet import HscnetTraining
 
 _log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ def build_map(
         if config.method == 'hscnet' and not config.instant:
             _check_for_hscnet(keyframes, config)
         if config.prior:
-            check_for_prior(keyframes, config.pose_prior)
+            check_classes([k.labels for k in keyframes], config.pose_prior.training.network)
         build = _Build(source, tuple(bags), config, encoder, keyframes, report, like)
         with Work(out, _fingerprint(build)) as work:
             return _build(build, work, out, started)

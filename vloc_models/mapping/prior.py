@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vloc_models.errors import VlocError
 from vloc_models.export.parity import prior_probe
 from vloc_models.export.to_onnx import prior_graph, round_to_half
 from vloc_models.frames.keyframes import Keyframe
@@ -22,7 +21,12 @@ from vloc_models.geometry import se3
 from vloc_models.mapping.held_out import HeldOutConfig, held_out
 from vloc_models.maps import MapInfo, MapWriter, PriorUse
 from vloc_models.networks.color_apr import ColorApr
-from vloc_models.training.color_apr import ColorAprTraining, PriorData, train_prior
+from vloc_models.training.color_apr import (
+    ColorAprTraining,
+    PriorData,
+    check_classes,
+    train_prior,
+)
 
 Array = NDArray[np.float64]
 Report = Callable[[str, int, int], None]  # step in words, done, of how many
@@ -55,15 +59,6 @@ class PriorFiles:
     use: PriorUse
 
 
-def check_for_prior(keyframes: Sequence[Keyframe], config: PriorConfig) -> None:
-    """Raise VlocError if it is to learn classes that are not known."""
-    if config.training.network.aux == 'classes' and any(k.labels is None for k in keyframes):
-        raise VlocError(
-            'pose prior: no classes are recorded',
-            'record a label topic, or learn colours: --pose-prior.training.network.aux colour',
-        )
-
-
 def prior_files(
     keyframes: Sequence[Keyframe],
     config: PriorConfig,
@@ -86,7 +81,7 @@ def prior_files(
     Raises:
         VlocError: if there are no colours, or no classes where those are learned.
     """
-    check_for_prior(keyframes, config)
+    check_classes([k.labels for k in keyframes], config.training.network)
     training = replace(config.training, seed=seed).for_pictures(len(keyframes))
     data = PriorData.of(keyframes, training.short_side_px)
     learned, asked = blocks(len(keyframes), config.held_out)

@@ -30,6 +30,7 @@ from vloc_models.training.loop import LoopConfig, Report, Shuffle, optimise
 
 Array = NDArray[np.float64]
 _FEWEST_STEPS = 900
+_UNKNOWN = 255  # class
 _LEAST_SPREAD_M = 0.1  # a robot that hardly moved
 
 
@@ -144,6 +145,25 @@ class PriorData:
         return PoseScale(*(torch.from_numpy(x) for x in (positions.mean(0), spread, turn)))
 
 
+def check_classes(pictures: Sequence[NDArray[np.uint8] | None], network: ColorAprConfig) -> None:
+    """Raise VlocError if the network is to learn classes that are not known, or has too few."""
+    if network.aux != 'classes':
+        return
+    if any(labels is None for labels in pictures):
+        raise VlocError(
+            'pose prior: no classes are recorded',
+            'record a label topic, or learn colours: --pose-prior.training.network.aux colour',
+        )
+    found = [
+        labels[labels != _UNKNOWN].max(initial=0) for labels in pictures if labels is not None
+    ]
+    if (most := int(max(found, default=0))) >= network.classes:
+        raise VlocError(
+            f'pose prior: class {most} is recorded, of {network.classes} that it learns',
+            f'--pose-prior.training.network.classes {most + 1}, or correct the label topic',
+        )
+
+
 def train_prior(
     data: PriorData,
     config: ColorAprTraining,
@@ -165,8 +185,7 @@ def train_prior(
     Raises:
         VlocError: if classes are to be learned and are not known.
     """
-    if config.network.aux == 'classes' and data.labels is None:
-        raise VlocError('prior: no classes are recorded', 'learn colours instead')
+    check_classes([data.labels], config.network)
     torch.manual_seed(config.seed)
     network = _first(config, data.scale())
     if start is not None:
