@@ -10,7 +10,7 @@ from vloc_models.commands.main import main
 from vloc_models.frames.survey import BagSurvey
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
 from vloc_models.frames.write_bag import WriteOptions, write_bag
-from vloc_models.maps import Encoder
+from vloc_models.maps import Encoder, PriorUse
 
 
 @pytest.fixture(scope='module')
@@ -91,6 +91,17 @@ def test_info_tells_how_a_map_did(
     assert 'self-test POOR: 55% of 40 held-out pictures within 10 cm and 5 deg, median 3.2' in said
     assert ' cm; 50% accepted, 1 WRONG' in said
     assert '20 accepted, 1 of them wrong' in said
+
+
+@pytest.mark.parametrize(('pictures', 'by'), [(67, '67 held-out pictures'), (0, 'other maps')])
+def test_info_tells_of_a_pose_prior(
+    sites: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], pictures: int, by: str
+) -> None:
+    use = PriorUse(sites.INFO.cameras[0].camera, (1.25, 2.0), pictures)
+    sites.write(tmp_path / 'site', info=replace(sites.INFO, prior_use=use))
+    assert main(['info', str(tmp_path / 'site')]) == 0
+    words = 'prior     for a guess where no pose is found; sigmas times 1.2 and 2.0'
+    assert f'{words} (by {by})' in capsys.readouterr().out
 
 
 def test_a_strangers_map_commands_no_terminal(

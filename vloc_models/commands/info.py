@@ -104,6 +104,10 @@ def _contents(info: MapInfo) -> Iterator[tuple[str, str]]:
         floor = f', floor {s.floor}' if s.floor else ''
         network = s.network or 'no network'
         yield 'sub-map', f'{s.name}: {network}, centre x {x:.2f} y {y:.2f} z {z:.2f} m{floor}'
+    if use := info.prior_use:
+        by = f'{use.pictures} held-out pictures' if use.pictures else 'other maps'
+        times = ' and '.join(f'{scale:.1f}' for scale in use.sigma_scale)
+        yield 'prior', f'for a guess where no pose is found; sigmas times {times} (by {by})'
     for name, entry in info.files.items():
         yield 'file', f'{name}, {entry.size_bytes / 1e3:.1f} kB'
 

@@ -5,7 +5,7 @@ most alike, and a pose prior always answers. None of these is worth a word alone
 nothing of each other and name one place are worth a guess, told as what it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +34,7 @@ class FallbackConfig:
 def fallen_back(
     answer: Answer,
     coarse: PoseEstimate | None,
-    pictures: Sequence[Array],
+    pictures: Iterable[Array],
     config: FallbackConfig,
 ) -> Answer:
     """The answer, or what is left of it where chance may have found its pose.
@@ -57,13 +57,12 @@ def fallen_back(
     if coarse is not None and _near(T, coarse.T_map_base, config.coarse_m, config.coarse_rad):
         words = f'the pose prior, and {_weakly(answer)} that say so too'
         return _guessed(answer, Verdict.COARSE, words, coarse)
-    away = [float(np.linalg.norm(T[:3, 3] - other[:3, 3])) for other in pictures]
-    if chance and min(away, default=np.inf) < config.place_m:
-        place = pictures[int(np.argmin(away))]
-        words = f'looks like a picture of the map, near which {_weakly(answer)} lead'
-        return _guessed(answer, Verdict.PLACE_ONLY, words, _about(place, config))
     if not chance:
         return answer
+    for place in pictures:
+        if np.linalg.norm(T[:3, 3] - place[:3, 3]) < config.place_m:
+            words = f'looks like a picture of the map, near which {_weakly(answer)} lead'
+            return _guessed(answer, Verdict.PLACE_ONLY, words, _about(place, config))
     words = f'{_weakly(answer)} may be chance'
     return replace(
         answer, fix=replace(answer.fix, verdict=Verdict.NONE, reason=words, estimate=None)

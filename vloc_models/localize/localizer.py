@@ -141,24 +141,31 @@ class Localizer:
             tried.append(answer)
             if answer.clear(self.config.clear_ratio) and not self.parts.head_alone:
                 break  # a network alone is asked all it can tell: nothing else looks for rivals
-        best, coarse = reduce(Answer.better, tried), None
-        if not best.accepted and seeing:
-            coarse = self._coarse(views)
-            refined = [look.around(coarse and coarse.T_map_base) for look in looks]
-            # weak ones agree with the prior by their making: they tell nothing
-            tried += [answer for answer in refined if answer is not None and answer.accepted]
-            best = reduce(Answer.better, tried)
+        best = reduce(Answer.better, tried)
         if best.accepted and (len(looks) > 1 or not self.parts.head_alone):
             best = self._alone(best, looks, tried)
         elif not best.accepted and not self.parts.head_alone:
-            pictures = [T_map_base for look in looks for T_map_base in look.pictures()]
-            best = fallen_back(best, coarse, pictures, self.config.fallback)
+            seen = [view for view, c in zip(views, cells, strict=True) if not c.blind]
+            best = self._fallen_back(best, looks, self._coarse(seen))
         return replace(best, looked_in=len(looks))
 
     @property
     def limits(self) -> VerdictConfig:
         """What poses are judged by."""
         return self.config.head_verdict if self.parts.head_alone else self.config.verdict
+
+    def _fallen_back(
+        self, best: Answer, looks: Sequence[Look], coarse: PoseEstimate | None
+    ) -> Answer:
+        """Refined from the pose prior; or a guess, or nothing."""
+        if coarse is not None:
+            near = [look.around(coarse.T_map_base) for look in looks]
+            # weak ones agree with the prior by their making: they tell nothing
+            accepted = [answer for answer in near if answer is not None and answer.accepted]
+            if accepted:
+                return self._alone(reduce(Answer.better, accepted), looks, [*accepted, best])
+        pictures = (T_map_base for look in looks for T_map_base in look.pictures())
+        return fallen_back(best, coarse, pictures, self.config.fallback)
 
     def _coarse(self, views: Sequence[View]) -> PoseEstimate | None:
         """What the map's prior says to the picture that it knows best."""
