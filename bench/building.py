@@ -46,7 +46,6 @@ Array = NDArray[np.float64]
 _FIRST_WORLD, _ROOMS, _ALIKE = 40, 8, 3
 _FLOOR_M = 4.0
 _TIMED_PARTS = 4  # those with the most queries
-_NEAR_M, _SAME_WAY = 2.0, 0.7  # cosine: what the mapping drive was shown as well
 _WARM = 3  # queries before time is taken
 _SHOWN = (  # key in the JSON, name in the table, format
     ('recall_10cm_5deg', '10 cm, 5 deg', '{:.1%}'),
@@ -199,11 +198,9 @@ _GROWTH = ('seconds_growth', 'memory_growth', 'pictures_growth', 'index_bytes_pe
 def _of_buildings(told: dict[str, Figures]) -> Figures:
     """What others look for, of the maps in parts; means over seeds, and wrong ones added."""
     distinct = [f for name, f in told.items() if name.endswith('in parts, distinct')]
-    shown = [f for name, f in told.items() if name.endswith('in parts, distinct, shown')]
     whole = [f for name, f in told.items() if name.endswith('in parts')]
     return {
         'recall_10cm_5deg': float(np.mean([f['recall_10cm_5deg'] or 0.0 for f in distinct])),
-        'recall_shown_10cm_5deg': float(np.mean([f['recall_10cm_5deg'] or 0.0 for f in shown])),
         'wrong_accepts': sum(f['false_accepts'] or 0.0 for f in whole),
         'heads_per_query': float(np.mean([f['heads_per_query'] or 0.0 for f in whole])),
     }
@@ -220,9 +217,7 @@ def _building(building: Building, options: Options, folder: Path) -> dict[str, F
         answers = _asked(Localizer.of(site, LocalizerConfig(threads=1)), frames)
         title = f'building {building.seed} {name}'
         told[title] = _figures(frames, answers, np.ones(len(frames), bool)) | _of_map(site)
-        seen = np.array([_is_seen(building, frame) for frame in frames])
         told[f'{title}, distinct'] = _figures(frames, answers, ~alike)
-        told[f'{title}, distinct, shown'] = _figures(frames, answers, ~alike & seen)
         told[f'{title}, look-alike'] = _figures(frames, answers, alike)
     return told
 
@@ -233,14 +228,6 @@ def _is_alike(world: World, frame: Frame) -> bool:
     room = world.floor.room[world.floor.cell(frame.T_map_base[:2, 3])]
     styles = [placed.plan.style_seed for placed in world.rooms]
     return room >= 0 and styles.count(styles[room]) > 1
-
-
-def _is_seen(building: Building, frame: Frame) -> bool:
-    """Whether the mapping drive took a picture near there that looks the same way."""
-    assert frame.T_map_base is not None
-    T = building.drive(mapping=True).trajectory().T_map_body
-    near = np.linalg.norm(T[:, :3, 3] - frame.T_map_base[:3, 3], axis=1) < _NEAR_M
-    return bool((near & (T[:, :3, 0] @ frame.T_map_base[:3, 0] > _SAME_WAY)).any())
 
 
 def _made(buildings: Sequence[Building], config: MappingConfig, path: Path) -> Map:
