@@ -38,7 +38,8 @@ WEAK, NONE = answer(Verdict.WEAK, estimate()), answer(Verdict.NONE, estimate(rat
     [
         answer(Verdict.ACCEPTED, estimate()),
         answer(Verdict.AMBIGUOUS, estimate()),
-        answer(Verdict.WEAK, estimate(inliers=120)),  # chance does not find so many
+        answer(Verdict.WEAK, estimate(inliers=120)),  # chance does not find so many,
+        answer(Verdict.WEAK, estimate(inliers=40, ratio=0.5)),  # nor such a share of them
         answer(Verdict.NONE, None),
     ],
 )

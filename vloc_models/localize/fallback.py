@@ -22,7 +22,9 @@ Array = NDArray[np.float64]
 class FallbackConfig:
     """How near each other guesses must be; measured on places that nothing else was tuned on."""
 
-    weak_support: float = 35.0  # inliers times their share, below which a weak pose may be chance
+    # inliers times their share, and their share, below which a weak pose may be chance
+    weak_support: float = 35.0
+    weak_ratio: float = 0.45
     coarse_m: float = 0.5  # from the pose prior's to the one that chance may have found
     coarse_rad: float = 0.35
     place_m: float = 1.5  # from that one to the picture of the map that cells look most like
@@ -51,7 +53,8 @@ def fallen_back(
         None of them has an estimate.
     """
     T, verdict = answer.T_map_base, answer.fix.verdict
-    chance = verdict is Verdict.WEAK and answer.support < config.weak_support
+    few = answer.support < config.weak_support and 1 - answer.outlier_share < config.weak_ratio
+    chance = verdict is Verdict.WEAK and few
     if T is None or not (chance or verdict is Verdict.NONE):
         return answer
     if coarse is not None and _near(T, coarse.T_map_base, config.coarse_m, config.coarse_rad):
