@@ -3,11 +3,12 @@
     python bench/building.py --json building.json --keep runs
 
 First buildings of eight rooms, three of which have the furniture of another, each mapped whole,
-in parts and undivided; every query is asked alone, without odometry. Then such buildings are piled
-up to one of several floors, cut into 32 sub-maps or more: the same queries are asked in turn of
-the whole map and of a map that has nothing but the part they lie in, so that the ratio of the
-times is not the machine's mood. How mapping grows is told by its seconds and its peak of memory
-for one floor and for all of them, each made in a process of its own.
+in parts and undivided; every query is asked alone, without odometry. A picture is one of a
+look-alike room where most of what it shows is in one, from wherever it was taken. Then such
+buildings are piled up to one of several floors, cut into 32 sub-maps or more: the same queries are
+asked in turn of the whole map and of a map that has nothing but the part they lie in, so that the
+ratio of the times is not the machine's mood. How mapping grows is told by its seconds and its peak
+of memory for one floor and for all of them, each made in a process of its own.
 """
 
 import multiprocessing
@@ -32,7 +33,9 @@ from vloc_models.commands.progress import by_step, progress_bar
 from vloc_models.frames.cameras import CameraMount
 from vloc_models.frames.source import Chain, FrameSource
 from vloc_models.frames.synthetic import DriveSpec, SyntheticSource, SyntheticSpec, WorldSpec
+from vloc_models.frames.synthetic.grid import CELL_M
 from vloc_models.frames.synthetic.world import World, build_world
+from vloc_models.geometry import se3
 from vloc_models.localize.by_landmarks import Answer
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.mapping.build_map import MappingConfig
@@ -45,6 +48,7 @@ from vloc_models.solvers.retrieval import Places
 Array = NDArray[np.float64]
 _FIRST_WORLD, _ROOMS, _ALIKE = 40, 8, 3
 _FLOOR_M = 4.0
+_WALL_M = 0.1
 _TIMED_PARTS = 4  # those with the most queries
 _WARM = 3  # queries before time is taken
 _SHOWN = (  # key in the JSON, name in the table, format
@@ -75,8 +79,8 @@ class Options:
     """How large a part of a building may be."""
     small_m: float = 4.0
     """And of the large one, so that it has 32."""
-    rate_hz: float = 2.5
-    """Pictures of the mapping drive."""
+    drive: DriveSpec = field(default_factory=lambda: DriveSpec(rate_hz=2.5, reach_m=1.5))
+    """The mapping drive: it turns around near every place where a robot could stop."""
     every: int = 1
     """Ask every n-th query of the large building."""
     mapping: MappingConfig = field(default_factory=lambda: MappingConfig(instant=True))
@@ -150,7 +154,7 @@ class Building:
 
     seed: int
     folder: Path
-    rate_hz: float
+    mapping: DriveSpec
 
     @property
     def world(self) -> WorldSpec:
@@ -159,8 +163,7 @@ class Building:
 
     def drive(self, mapping: bool) -> SyntheticSource:
         """The recording it is mapped with, or the one that is asked."""
-        drive = DriveSpec(rate_hz=self.rate_hz)
-        drive = drive if mapping else DriveSpec(kind='query', rate_hz=0.5)
+        drive = self.mapping if mapping else DriveSpec(kind='query', rate_hz=0.5)
         return SyntheticSource(SyntheticSpec(self.world, drive), self.folder)
 
 
@@ -179,7 +182,7 @@ def main(options: Options) -> None:
     with kept_folder(options.keep) as folder:
         if options.json:
             check_outputs([options.json], folder / 'rendered')
-        some = [Building(s, folder / 'rendered', options.rate_hz) for s in options.seeds]
+        some = [Building(s, folder / 'rendered', options.drive) for s in options.seeds]
         for building in some:
             told |= _building(building, options, folder)
             summary = _of_buildings(told)
@@ -213,7 +216,7 @@ def _building(building: Building, options: Options, folder: Path) -> dict[str, F
         config = replace(options.mapping, split=SplitConfig(size_m))
         site = _made([building], config, folder / f'{building.seed}_{name}'.replace(' ', '_'))
         frames = list(piled([building], mapping=False).frames())
-        alike = np.array([_is_alike(world, frame) for frame in frames])
+        alike = np.array([shows_alike(world, frame) for frame in frames])
         answers = _asked(Localizer.of(site, LocalizerConfig(threads=1)), frames)
         title = f'building {building.seed} {name}'
         told[title] = _figures(frames, answers, np.ones(len(frames), bool)) | _of_map(site)
@@ -222,12 +225,19 @@ def _building(building: Building, options: Options, folder: Path) -> dict[str, F
     return told
 
 
-def _is_alike(world: World, frame: Frame) -> bool:
-    """Whether it was taken in a room whose furniture another one has too."""
+def shows_alike(world: World, frame: Frame) -> bool:
+    """Whether most of what it shows is in rooms whose furniture others have too."""
+    view = frame.views[0]
     assert frame.T_map_base is not None
-    room = world.floor.room[world.floor.cell(frame.T_map_base[:2, 3])]
+    assert view.depth is not None
+    rays = view.camera.unproject(view.camera.pixel_grid()[::8, ::8])
+    depth = view.depth[::8, ::8, None] - _WALL_M  # walls are no part of a room
+    points = se3.apply(frame.T_map_base @ view.T_base_cam, (rays * depth)[depth[..., 0] > 0])
     styles = [placed.plan.style_seed for placed in world.rooms]
-    return room >= 0 and styles.count(styles[room]) > 1
+    alike = np.array([*(styles.count(style) > 1 for style in styles), False])  # -1: in no room
+    cells = np.round((points[:, :2] - world.floor.origin) / CELL_M).astype(int)
+    columns, rows = np.clip(cells, 0, np.array(world.floor.room.shape)[::-1] - 1).T
+    return float(alike[world.floor.room[rows, columns]].mean()) > 0.5
 
 
 def _made(buildings: Sequence[Building], config: MappingConfig, path: Path) -> Map:

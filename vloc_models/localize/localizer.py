@@ -132,10 +132,11 @@ class Localizer:
         seeing = [c for c in cells if not c.blind]
         solve = _solver(stamp_ns, self.config, self.limits, cells)
         likely = self.parts.likely(seeing, prior, self.config.parts, self.config.part_share)
-        looks = [part.look(seeing, solve, prior) for part in likely]
-        found = looks[0].around(prior)
+        first = next(likely).look(seeing, solve, prior)
+        found = first.around(prior)
         if found is not None and found.accepted and found.at(prior):
             return found  # of places that look alike, the prior tells which
+        looks = [first, *(part.look(seeing, solve, prior) for part in likely)]
         tried = [] if found is None else [found]
         for answer in _in_turn([look.answers() for look in looks]):
             tried.append(answer)

@@ -1,7 +1,7 @@
 """All parts of the map, and in which of them to look."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,10 @@ class Parts:
 
     def likely(
         self, seeing: Sequence[Cells], prior: Array | None, most: int, share: float
-    ) -> list[Part]:
+    ) -> Iterator[Part]:
         """Where to look: where the prior is, and where it looks most like what is seen.
+
+        Pictures are compared only when more than the prior's part is asked for.
 
         Args:
             seeing: what each camera sees.
@@ -74,16 +76,32 @@ class Parts:
             share: of the votes of the first of these, that another one needs.
         """
         if self.index is None or len(self.usable) == 1:
-            return list(self.usable)
-        votes = self._votes(self.index, seeing)
-        best = np.argsort(-votes, kind='stable')[:most].tolist()
-        chosen = [number for number in best if votes[number] >= share * votes[best[0]]]
+            yield from self.usable
+            return
+        told = set[str]()
+        for number in self._chosen(self.index, seeing, prior, most, share):
+            name = self.names[number]
+            part = next((p for p in self.usable if p.submap.name == name), None)
+            if part is not None and name not in told:
+                told.add(name)
+                yield part
+        if not told:
+            yield from self.usable
+
+    def _chosen(
+        self,
+        index: PlaceIndex,
+        seeing: Sequence[Cells],
+        prior: Array | None,
+        most: int,
+        share: float,
+    ) -> Iterator[int]:
         if prior is not None:
-            away = np.linalg.norm(self.index.T_map_cam[:, :3, 3] - prior[:3, 3], axis=1)
-            chosen.insert(0, int(self.index.submap[away.argmin()]))
-        wanted = [self.names[number] for number in dict.fromkeys(chosen)]
-        by_name = {part.submap.name: part for part in self.usable}
-        return [by_name[name] for name in wanted if name in by_name] or list(self.usable)
+            away = np.linalg.norm(index.T_map_cam[:, :3, 3] - prior[:3, 3], axis=1)
+            yield int(index.submap[away.argmin()])
+        votes = self._votes(index, seeing)
+        best = np.argsort(-votes, kind='stable')[:most].tolist()
+        yield from (number for number in best if votes[number] >= share * votes[best[0]])
 
     def _votes(self, index: PlaceIndex, seeing: Sequence[Cells]) -> Array:
         """Of the pictures that look most like what is seen, for each sub-map; near ones count."""

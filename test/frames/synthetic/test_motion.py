@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
 from vloc_models.errors import VlocError
+from vloc_models.frames.synthetic.grid import clearance_m
 from vloc_models.frames.synthetic.motion import DriveSpec, drive, odometry
 from vloc_models.frames.synthetic.world import World
 from vloc_models.geometry import se3
@@ -28,6 +30,17 @@ def test_a_mapping_drive_visits_every_room_and_looks_around(world: World) -> Non
     assert np.abs(np.diff(yaw)).sum() > 2 * np.pi * 4
 
 
+def test_a_drive_that_reaches_everywhere_passes_by_every_place_to_stop_at(world: World) -> None:
+    def furthest_m(spec: DriveSpec) -> float:
+        roomy = world.floor.free & (clearance_m(world.floor.free) > 0.6)
+        places = world.floor.position(np.argwhere(roomy))
+        way = drive(world.floor, spec).T_map_body[:, :2, 3]
+        return float(KDTree(way).query(places)[0].max())
+
+    assert furthest_m(DriveSpec(reach_m=0.4)) < 0.45
+    assert furthest_m(DriveSpec()) > 0.5
+
+
 def test_two_seeds_drive_two_ways(world: World) -> None:
     a, b = (drive(world.floor, DriveSpec(seed=s)) for s in (0, 1))
     assert len(a) != len(b)
@@ -51,7 +64,9 @@ def test_odometry_drifts_as_told(world: World) -> None:
     )
 
 
-@pytest.mark.parametrize('wrong', [{'rate_hz': 0}, {'speed_m_s': -1}, {'duration_s': -1}])
+@pytest.mark.parametrize(
+    'wrong', [{'rate_hz': 0}, {'speed_m_s': -1}, {'duration_s': -1}, {'reach_m': -1}]
+)
 def test_impossible_drives_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(VlocError, match='drive'):
         DriveSpec(**wrong)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ class DriveSpec:
     kind: Literal['mapping', 'query'] = 'mapping'  # mapping: turns once around at every stop
     rate_hz: float = 5.0  # images a second
     stops: int = 2  # places visited in every room
+    reach_m: float = 0.0  # and more, until no place to stop at is further from one; 0: no more
     duration_s: float = 0.0  # cut off after this long; 0: the whole drive
     speed_m_s: float = 0.5
     turn_deg_s: float = 40.0
@@ -37,16 +38,17 @@ class DriveSpec:
 
     def __post_init__(self) -> None:
         low = min(self.rate_hz, self.speed_m_s, self.turn_deg_s, self.stops)
-        if not low > 0 or self.duration_s < 0:
+        if not low > 0 or min(self.duration_s, self.reach_m) < 0:
             raise VlocError(
-                'drive: rates, speeds and stops must be positive', 'correct the option'
+                'drive: rates, speeds and stops must be positive, duration and reach not negative',
+                'correct the option',
             )
 
 
 def drive(floor: Floor, spec: DriveSpec) -> Trajectory:
     """Poses T_map_base at 50 Hz (z up, x forward), from stamp 1 s on."""
     rng = np.random.default_rng([11, spec.seed, spec.kind == 'mapping'])
-    stops = _tour(_stops(floor, spec.stops, rng), floor)
+    stops = _tour(_stops(floor, spec, rng), floor)
     xy_yaw = _Driver(spec, rng.uniform(-np.pi, np.pi))
     for here, there in pairwise(stops):
         if spec.kind == 'mapping':
@@ -132,14 +134,14 @@ def _wrapped(angle: float) -> float:
     return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
-def _stops(floor: Floor, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """``count`` free cells in each room, far from each other and, where there is room, from walls.
+def _stops(floor: Floor, spec: DriveSpec, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Some free cells in each room, far from each other and, where there is room, from walls.
 
     A camera that looks at a bare wall from close by tells nothing, and nobody parks there.
     """
     clear, stops = clearance_m(floor.free), []
     rooms = int(floor.room.max()) + 1
-    count = max(count, 2) if rooms == 1 else count
+    count = max(spec.stops, 2) if rooms == 1 else spec.stops
     for room in range(rooms):
         mine = (floor.room == room) & floor.free
         if not mine.any():
@@ -151,10 +153,22 @@ def _stops(floor: Floor, count: int, rng: np.random.Generator) -> list[tuple[int
             far = np.min([np.linalg.norm(cells - c, axis=1) for c in chosen], axis=0)
             if far.any():
                 chosen.append(cells[rng.choice(len(cells), p=far**3 / (far**3).sum())])
+        if spec.reach_m:
+            chosen += _between(cells, chosen, spec.reach_m / CELL_M)
         stops += [(int(i), int(j)) for i, j in chosen]
     if len(stops) < 2:
         raise VlocError('world: no free floor to drive on', 'choose another seed')
     return stops
+
+
+def _between(cells: Array, chosen: list[Array], reach: float) -> list[Array]:
+    """More of the cells, always the furthest from all, until none is further than that."""
+    more: list[Array] = []
+    away = np.min([np.linalg.norm(cells - c, axis=1) for c in chosen], axis=0)
+    while away.max() > reach:
+        more.append(cells[away.argmax()])
+        away = np.minimum(away, np.linalg.norm(cells - more[-1], axis=1))
+    return more
 
 
 def _tour(stops: list[tuple[int, int]], floor: Floor) -> list[tuple[int, int]]:
