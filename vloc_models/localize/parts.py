@@ -14,7 +14,7 @@ from vloc_models.localize.part import Part
 from vloc_models.localize.retrieve import described, index_of
 from vloc_models.maps import Map, SubMap
 from vloc_models.solvers.landmarks import Matcher
-from vloc_models.solvers.retrieval import PlaceIndex
+from vloc_models.solvers.retrieval import Nearest, PlaceIndex
 
 _log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -67,7 +67,8 @@ class Parts:
     ) -> Iterator[Part]:
         """Where to look: where the prior is, and where it looks most like what is seen.
 
-        Pictures are compared only when more than the prior's part is asked for.
+        That is where most of the pictures that look like it were taken, and where the one was
+        that looks most like it. They are compared only when more than the prior's part is wanted.
 
         Args:
             seeing: what each camera sees.
@@ -99,15 +100,16 @@ class Parts:
         if prior is not None:
             away = np.linalg.norm(index.T_map_cam[:, :3, 3] - prior[:3, 3], axis=1)
             yield int(index.submap[away.argmin()])
-        votes = self._votes(index, seeing)
+        alike = [index.nearest(described(cells, index), _VOTERS) for cells in seeing]
+        votes = self._votes(index, alike)
         best = np.argsort(-votes, kind='stable')[:most].tolist()
         yield from (number for number in best if votes[number] >= share * votes[best[0]])
+        yield from (int(index.submap[found.numbers[0]]) for found in alike)
 
-    def _votes(self, index: PlaceIndex, seeing: Sequence[Cells]) -> Array:
+    def _votes(self, index: PlaceIndex, alike: Sequence[Nearest]) -> Array:
         """Of the pictures that look most like what is seen, for each sub-map; near ones count."""
         votes = np.zeros(len(self.names))
-        for cells in seeing:
-            numbers, likeness = index.nearest(described(cells, index), _VOTERS)
+        for numbers, likeness in alike:
             away = np.sqrt(np.maximum(2 - 2 * likeness, 0))
             weight = np.exp(-away / max(float(np.median(away)), 1e-6))
             np.add.at(votes, index.submap[numbers], weight)
