@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import torch
@@ -98,6 +99,14 @@ class Runs:
         network = Dasgil(DasgilConfig(depth=variant.depth, classes=variant.classes))
         load_weights(network, file.read_bytes(), str(file))
         return network.encoder.eval()
+
+
+def shipped() -> DasgilEncoder:
+    """The one that ships with vloc."""
+    encoder = DasgilEncoder(DasgilConfig().widths)
+    file = resources.files('vloc_models.weights') / 'dasgil.safetensors'
+    load_weights(encoder, file.read_bytes(), file.name)
+    return encoder.eval()
 
 
 def untrained(seed: int) -> DasgilEncoder:
