@@ -50,6 +50,7 @@ from rich.table import Table
 from vloc_models.errors import VlocError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.options import BagOptions
+from vloc_models.localize.encoder import Precision
 from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.records import Fix
 from vloc_ros.messages import header, pose_with_covariance
@@ -88,6 +89,8 @@ class Options:
     """Ask every n-th query."""
     threads: int = 0
     """Of OpenCV and of ONNX Runtime; 0: as many as each likes."""
+    precision: Precision = 'float32'
+    """Of our encoder."""
     seconds: float = 20.0
     """For which the node is watched."""
 
@@ -113,7 +116,9 @@ def main(options: Options) -> None:
     if options.threads:
         cv2.setNumThreads(options.threads)
     peer = load_peer(script)
-    localizer = Localizer.load(folder, LocalizerConfig(threads=options.threads))
+    localizer = Localizer.load(
+        folder, LocalizerConfig(threads=options.threads, precision=options.precision)
+    )
     ours = Published(localizer, *camera_of(query_bag, peer.COLOR))
     rival, _ = rival_of(peer, Recorded.of(peer, map_bag))
     queries = Recorded.of(peer, query_bag).every(options.every)
