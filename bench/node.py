@@ -127,7 +127,7 @@ class Feeder:
         mount = reader.cameras[0].T_base_cam
         static.publish(transform(header(0, 'base_link'), self.view.frame_id, mount))
 
-    def run(self, rate_hz: float, seconds: float) -> list[int]:
+    def run(self, rate_hz: float, seconds: float, drain_s: float = DRAIN_S) -> list[int]:
         """Publish for a while; returns the stamps."""
         stop = threading.Event()
         mover = threading.Thread(target=self._move, args=[stop])
@@ -140,7 +140,7 @@ class Feeder:
             self.infos.publish(bytes(stamped(self.info, stamps[-1])))
             picture = self.pictures[k % len(self.pictures)]
             self.images.publish(bytes(stamped(picture, stamps[-1])))
-        time.sleep(DRAIN_S)
+        time.sleep(drain_s)
         stop.set()
         mover.join()
         return stamps

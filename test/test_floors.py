@@ -36,7 +36,7 @@ HOMES = {
     'rosbags': ['vloc_models.frames'],
     'onnx': ['vloc_models.export'],
     'onnxscript': ['vloc_models.export'],
-    'onnxruntime': ['vloc_models.engines'],
+    'onnxruntime': ['vloc_models.engines', 'vloc_models.export.to_int8'],
     'tensorrt': ['vloc_models.engines', 'vloc_models.export.to_tensorrt'],
     'sklearn': ['vloc_models.mapping'],
     'ray': ['vloc_models.mapping.on_ray'],

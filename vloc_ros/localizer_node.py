@@ -195,7 +195,8 @@ class LocalizerNode(LifecycleNode):
             folder = Path(path).expanduser()
         except RuntimeError as e:  # the home of nobody
             raise MapError(f'{path}: {e}', 'write the path in full') from e
-        return Localizer.load(folder, LocalizerConfig(threads=self.parameters.threads))
+        p = self.parameters
+        return Localizer.load(folder, LocalizerConfig(threads=p.threads, precision=p.precision))
 
     def _take_map(self, path: str, localizer: Localizer) -> None:
         self._localizer, self._map_path = localizer, path

@@ -92,6 +92,11 @@ class LocalizerParameters:
         live=True,
     )
     threads: int = param(0, 'Processor cores for the networks. 0: all.', (0, 256))
+    precision: Literal['float32', 'int8'] = param(
+        'float32',
+        'Of the encoder. int8 is quicker on most processors, and hardly less precise.',
+        choices=('float32', 'int8'),
+    )
     image_timeout_s: float = param(
         2.0, 'With no image for this long, diagnostics warn and say why.', (0.1, 60.0), live=True
     )

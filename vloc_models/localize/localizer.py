@@ -24,7 +24,7 @@ from vloc_models.errors import VlocError
 from vloc_models.frames.working import working_view
 from vloc_models.localize.by_landmarks import Answer, Solve
 from vloc_models.localize.cells import Cells, encode, marked
-from vloc_models.localize.encoder import encoder_of
+from vloc_models.localize.encoder import Precision, encoder_of
 from vloc_models.localize.fallback import FallbackConfig, fallen_back
 from vloc_models.localize.part import Look
 from vloc_models.localize.parts import Parts
@@ -57,6 +57,7 @@ class LocalizerConfig:
     part_share: float = 0.1  # of the most likely part's votes, that another one needs
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
     threads: int = 0  # of the networks; 0 = all cores
+    precision: Precision = 'float32'  # of the encoder
 
     def calibrated(self, found: Calibration | None, head_alone: bool) -> 'LocalizerConfig':
         """As a map needs it, by what was found when it was made; some have a head alone."""
@@ -93,7 +94,7 @@ class Localizer:
     @staticmethod
     def of(site: Map, config: LocalizerConfig = _DEFAULT) -> 'Localizer':
         """Of an opened map."""
-        encoder = encoder_of(site, config.threads)
+        encoder = encoder_of(site, config.threads, config.precision)
         parts = Parts.load(site, config.use, config.threads)
         config = config.calibrated(site.info.calibration, parts.head_alone)
         return Localizer(site.info, encoder, parts, config, Prior.load(site, config.threads))
