@@ -1,4 +1,4 @@
-"""The DASGIL that ships: one network in three files, and it knows places again in another light."""
+"""The DASGIL that ships: one network in three files, which knows places in another light too."""
 
 from importlib import resources
 from pathlib import Path

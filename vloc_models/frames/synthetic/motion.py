@@ -16,6 +16,7 @@ from vloc_models.geometry import se3
 from vloc_models.records import Trajectory
 
 Array = NDArray[np.float64]
+Cells = NDArray[np.intp]  # row and column
 _STEP_S = 0.02  # the motion is worked out at 50 Hz
 _STOP_CLEARANCE_M = 0.6  # from the robot's rim to the next obstacle
 
@@ -161,9 +162,9 @@ def _stops(floor: Floor, spec: DriveSpec, rng: np.random.Generator) -> list[tupl
     return stops
 
 
-def _between(cells: Array, chosen: list[Array], reach: float) -> list[Array]:
+def _between(cells: Cells, chosen: list[Cells], reach: float) -> list[Cells]:
     """More of the cells, always the furthest from all, until none is further than that."""
-    more: list[Array] = []
+    more: list[Cells] = []
     away = np.min([np.linalg.norm(cells - c, axis=1) for c in chosen], axis=0)
     while away.max() > reach:
         more.append(cells[away.argmax()])
