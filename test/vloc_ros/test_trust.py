@@ -60,6 +60,7 @@ def test_a_pose_by_hand_is_told_until_pictures_know_better(
     robot.localizer(tiny_site)
     robot.ready()
     robot.move(5, robot.now())
+    robot.wait(0.5)  # another topic may be faster: without odometry a click is worth nothing
     truth = robot.gallery.drawn[5].T_map_base
     T_site = se3.exp([0.2, 0, 0, 0, 0, 0.05]) @ truth
     place(robot, T_site)
