@@ -90,7 +90,7 @@ class Options:
     threads: int = 0
     """Of OpenCV and of ONNX Runtime; 0: as many as each likes."""
     precision: Precision = 'float32'
-    """Of our encoder."""
+    """Of our encoder, here and in the node."""
     seconds: float = 20.0
     """For which the node is watched."""
 
@@ -123,7 +123,8 @@ def main(options: Options) -> None:
     rival, _ = rival_of(peer, Recorded.of(peer, map_bag))
     queries = Recorded.of(peer, query_bag).every(options.every)
     of_ours, of_peer = ask_both(ours, rival, queries).figures(ours)
-    told = beside(of_ours, of_peer) | of_node(query_bag, folder, options.seconds)
+    live_options = live.Options(query_bag, folder, options.precision)
+    told = beside(of_ours, of_peer) | of_node(live_options, options.seconds)
     save(told, options.json)
     Console().print(table(told))
 
@@ -143,13 +144,13 @@ def beside(ours: Figures, peer: Figures) -> Figures:
     return told | {k: ours[k] for k in ('recall_5cm_5deg', 'median_cm', 'false_accepts')}
 
 
-def of_node(bag: Path, folder: Path, seconds: float) -> Figures:
+def of_node(options: live.Options, seconds: float) -> Figures:
     """What the node needs: seconds to its first pose, memory, share of a core."""
     with _listening() as (node, wire):
-        with BagReader(bag, BagOptions(poses='none', odom='none')) as reader:
+        with BagReader(options.bag, BagOptions(poses='none', odom='none')) as reader:
             feeder = live.Feeder(node, reader)
         began = time.time()
-        process = live.start(live.Options(bag, folder), feeder)
+        process = live.start(options, feeder)
         try:
             first_s = _first_pose_s(feeder, wire, began)
             row = live.measure(feeder, wire, process.pid, RATE_HZ, seconds)

@@ -39,7 +39,8 @@ from tf2_msgs.msg import TFMessage
 from vloc_models.errors import VlocError
 from vloc_models.frames.bag import BagReader
 from vloc_models.frames.options import BagOptions
-from vloc_models.localize.localizer import Localizer
+from vloc_models.localize.encoder import Precision
+from vloc_models.localize.localizer import Localizer, LocalizerConfig
 from vloc_models.localize.replay import replay
 from vloc_ros.messages import header, stamp_ns, transform
 
@@ -57,6 +58,8 @@ class Options:
     """A recording whose pictures are published."""
     map_folder: Annotated[Path, tyro.conf.arg(name='map')]
     """A map of its place."""
+    precision: Precision = 'float32'
+    """Of the encoder, in the node and in the peer."""
     rates: tuple[float, ...] = (5.0, 15.0, 30.0)
     """Pictures a second."""
     seconds: float = 20.0
@@ -211,7 +214,7 @@ def soak(feeder: Feeder, pid: int, rate_hz: float, seconds: float) -> list[float
 
 def alone(options: Options) -> tuple[float, float, float]:
     """The peer: the same pictures in a row, without ROS."""
-    localizer = Localizer.load(options.map_folder)
+    localizer = Localizer.load(options.map_folder, LocalizerConfig(precision=options.precision))
     with BagReader(options.bag, BagOptions(poses='none', odom='none')) as reader:
         return percentiles(replay(localizer, reader).latency_ms)
 
@@ -220,6 +223,7 @@ def start(options: Options, feeder: Feeder) -> 'subprocess.Popen[bytes]':
     """The node, as a process."""
     transport = 'compressed' if feeder.view.image.endswith('/compressed') else 'raw'
     words = ['-p', f'map:={options.map_folder}', '-p', f'image_transport:={transport}']
+    words += ['-p', f'precision:={options.precision}']
     words += ['-r', f'image:={feeder.view.image}', '-r', f'camera_info:={feeder.view.info}']
     command = [sys.executable, '-m', 'vloc_ros.localizer_node', '--ros-args', *words]
     process = subprocess.Popen(command)
